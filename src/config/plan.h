@@ -1,0 +1,53 @@
+/* An experiment file (configs/NAME.yaml) and the plan it expands to: one entry per combination. */
+#ifndef QB_CONFIG_PLAN_H
+#define QB_CONFIG_PLAN_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "base/arena.h"
+#include "base/status.h"
+#include "config/scheme.h"
+
+/* One row to be measured. */
+struct qb_plan_entry {
+    const struct qb_scheme *scheme;
+    const char *engine; /* a name of the engine table */
+    const char *isa;    /* "best" or a name */
+    int threads;        /* 1.. */
+};
+
+struct qb_plan {
+    struct qb_arena *arena; /* owns every string and array below */
+    const char *name, *path;
+    const char *model; /* path as written; relative paths are tried against the current folder, then the share folder */
+    struct {
+        const char *dir; /* NULL: qb_data_locate's order */
+        size_t images;   /* test images to score; 0 = all */
+    } data;
+    struct {
+        const char *sampler; /* first | random | path */
+        unsigned per_class, batch_size, seed;
+    } calibration;
+    const char *impl; /* onednn: default | fastest | NAME */
+    struct {
+        int *batches; /* every entry is timed at each, first = the one that sorts the table (1) */
+        size_t batch_count;
+        unsigned rounds;      /* interleaved rounds, >= 6 */
+        double epoch_ms;      /* least time of one sample */
+        double seconds;       /* cap for the whole latency part */
+        bool control;         /* A/A control row */
+    } measure;
+    struct qb_scheme *schemes;
+    size_t scheme_count;
+    struct qb_plan_entry *entries; /* the cross product less the exclusions, in file order */
+    size_t entry_count;
+};
+
+/* Reads and checks an experiment. Errors as in qb_scheme_load. Engine names are checked against `engines`
+ * (NULL-terminated). Free with qb_plan_free. */
+enum qb_status qb_plan_load(const char *path, const char *const *scheme_dirs, const char *const *engines,
+                            struct qb_plan *out, struct qb_error *err);
+void qb_plan_free(struct qb_plan *plan);
+
+#endif

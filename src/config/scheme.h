@@ -1,0 +1,66 @@
+/* A scheme: one complete quantization recipe, as read from configs/schemes/NAME.yaml (docs/architecture.md, 7.2). */
+#ifndef QB_CONFIG_SCHEME_H
+#define QB_CONFIG_SCHEME_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/arena.h"
+#include "base/status.h"
+
+/* Integer types of codes; the names are PyTorch's: "quint8", "qint8". */
+enum qb_dtype { QB_QUINT8, QB_QINT8 };
+const char *qb_dtype_name(enum qb_dtype dtype);
+
+/* The exact requantization rule of an integer graph (reference engine: src/engine/reference). */
+enum qb_arithmetic { QB_ARITHMETIC_FBGEMM, QB_ARITHMETIC_ONEDNN, QB_ARITHMETIC_COUNT };
+const char *qb_arithmetic_name(enum qb_arithmetic arithmetic);
+/* 1 and *out when `name` is one. */
+int qb_arithmetic_parse(const char *name, enum qb_arithmetic *out);
+
+/* Bits of qb_scheme.fuse. */
+enum {
+    QB_FUSE_CONV_RELU = 1, /* the observer sees the tensor after ReLU; the convolution's clamp does the ReLU */
+    QB_FUSE_ADD_RELU = 2,  /* the same for residual additions */
+    QB_FUSE_CONV_ADD = 4,  /* the addition happens in the convolution's float tail (arithmetic onednn only) */
+};
+
+/* One half of a qconfig. Options that an observer does not know are an error (qb_scheme_check, src/quant). */
+struct qb_observer_spec {
+    const char *observer; /* a name of the observer table: minmax, moving_average_minmax, per_channel_minmax, histogram */
+    enum qb_dtype dtype;
+    bool symmetric;
+    bool reduce_range;
+    /* Options, each with its "was it written" flag. */
+    bool has_quant_range; /* quant_min and quant_max; both or none */
+    int quant_min, quant_max;
+    bool has_eps;
+    float eps; /* default 2^-23 */
+    bool has_averaging_constant;
+    double averaging_constant; /* default 0.01 */
+    bool has_bins;
+    int bins; /* default 2048 */
+};
+
+struct qb_scheme {
+    const char *name;
+    const char *path;       /* the file it came from; messages name it */
+    const char *reproduces; /* which framework and version, free text; "" if none */
+    const char *verified;   /* what has been compared with the real one, free text; "" if nothing */
+    bool fp32;              /* true: the float graph itself, everything below is unset */
+    struct qb_observer_spec weights, activations;
+    unsigned fuse;
+    enum qb_arithmetic arithmetic;
+};
+
+/* Finds a scheme: a name without '/' and ".yaml" is looked up in `scheme_dirs` (NULL-terminated list of folders), anything
+ * else is a path. "fp32" is built in. Unknown keys, wrong types and impossible values are QB_EINPUT naming file, line and
+ * key; an unknown name lists the names that exist. Strings live in `arena`. */
+enum qb_status qb_scheme_load(const char *name_or_path, const char *const *scheme_dirs, struct qb_arena *arena,
+                              struct qb_scheme *out, struct qb_error *err);
+
+/* Names of all schemes in the folders, sorted, without duplicates, "fp32" first. */
+enum qb_status qb_scheme_list(const char *const *scheme_dirs, struct qb_arena *arena, const char ***names,
+                              unsigned *count, struct qb_error *err);
+
+#endif

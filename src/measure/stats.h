@@ -1,0 +1,32 @@
+/* Statistics of the tables. Each formula's source stands with it; known-answer tests in tests/measure. */
+#ifndef QB_MEASURE_STATS_H
+#define QB_MEASURE_STATS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+struct qb_interval {
+    double low, high;
+};
+
+/* Wilson score interval (Wilson 1927) of `hits` in `n` at z = 1.959964 (95 %), as fractions. n > 0. */
+struct qb_interval qb_wilson95(uint64_t hits, uint64_t n);
+
+/* Exact two-sided McNemar test: binomial(b + c, 1/2); b, c are the discordant counts. 1 when b + c == 0. */
+double qb_mcnemar_exact(uint64_t b, uint64_t c);
+
+/* Holm's step-down correction of `n` p-values, in place (capped at 1, monotone). */
+void qb_holm(double *p, size_t n);
+
+/* Least difference (fraction) that n paired images can show with 80 % power at 5 %, when a share `rho` of them disagrees:
+ * (1.959964 + 0.841621) * sqrt(rho / n). */
+double qb_minimum_detectable(double rho, uint64_t n);
+
+/* Nearest-rank percentile of sorted samples, 0 < p <= 100. n > 0. */
+double qb_percentile_sorted(const double *sorted, size_t n, double p);
+void qb_sort_doubles(double *values, size_t n);
+
+/* 95 % bootstrap percentile interval of the median, `resamples` resamples, seeded. n > 0. */
+struct qb_interval qb_bootstrap_median95(const double *sorted, size_t n, unsigned resamples, uint32_t seed);
+
+#endif

@@ -1,0 +1,104 @@
+/* The float network: a list of nodes in execution order. Node i produces tensor i; a tensor is named by its node.
+ *
+ * After qb_graph_canonicalize every tensor is h x w x c, stored NHWC, the batch is not part of the graph, and only
+ * INPUT, CONV, DENSE, ADD, RELU, AVGPOOL and (last) SOFTMAX remain. Importers may also emit the kinds behind
+ * QB_OP_IMPORT_ONLY; the passes of passes.h remove them. QUANTIZE / DEQUANTIZE remain only in QDQ models. */
+#ifndef QB_MODEL_GRAPH_H
+#define QB_MODEL_GRAPH_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/arena.h"
+#include "base/hash.h"
+#include "base/status.h"
+
+enum qb_op {
+    QB_OP_INPUT,   /* the image: raw pixels 0..255 as float */
+    QB_OP_CONV,    /* wei OIHW, bia [oc] */
+    QB_OP_DENSE,   /* wei [oc][ic], bia [oc]; ic counts the flattened source in NHWC order */
+    QB_OP_ADD,     /* src[0] + src[1], equal shapes */
+    QB_OP_RELU,
+    QB_OP_AVGPOOL, /* kh x kw, stride, no padding */
+    QB_OP_SOFTMAX, /* over c; only as the last node. Logits are the tensor before it */
+    QB_OP_QUANTIZE,   /* q (scale, zero point, dtype) */
+    QB_OP_DEQUANTIZE, /* q */
+    QB_OP_IMPORT_ONLY,
+    QB_OP_TRANSPOSE = QB_OP_IMPORT_ONLY, /* perm */
+    QB_OP_AFFINE,      /* per channel: x * wei[c] + bia[c] (BatchNormalization, Mul, Add with constants) */
+    QB_OP_PAD,         /* zeros: pad_t .. pad_r */
+    QB_OP_FLATTEN,     /* Reshape, Flatten, Squeeze to [N, features] */
+    QB_OP_COUNT
+};
+const char *qb_op_name(enum qb_op op);
+
+struct qb_shape {
+    int h, w, c; /* a flat tensor is 1 x 1 x c */
+};
+static inline size_t qb_shape_count(struct qb_shape s)
+{
+    return (size_t)s.h * (size_t)s.w * (size_t)s.c;
+}
+
+/* Scale and zero point of a per-tensor Q/DQ node, codes as in the file (s8: -128..127). */
+struct qb_qdq {
+    float scale;
+    int zero_point;
+    bool is_signed;
+};
+
+/* Integer weights as a QDQ file holds them, in the order of `wei`. */
+struct qb_weight_codes {
+    const void *codes; /* int8_t or uint8_t */
+    bool is_signed;
+    int scale_count;            /* 1 or oc */
+    const float *scales;        /* [scale_count] */
+    const int32_t *zero_points; /* [scale_count] */
+};
+
+struct qb_node {
+    enum qb_op op;
+    const char *name;        /* canonical: conv, conv_1, relu, add, avgpool, dense ...; unique */
+    const char *source_name; /* as in the file */
+    int src[2];              /* node indices < own; -1 when absent */
+    struct qb_shape dst;
+    /* CONV, AVGPOOL: kernel and stride; CONV, PAD: padding (top, left, bottom, right). */
+    int kh, kw, stride_h, stride_w, pad_t, pad_l, pad_b, pad_r;
+    int ic, oc;              /* CONV, DENSE */
+    const float *wei, *bia;  /* bia is never NULL on CONV and DENSE after canonicalization */
+    const struct qb_weight_codes *codes; /* CONV, DENSE of a QDQ model, else NULL; wei then holds the dequantized values */
+    struct qb_qdq q;         /* QUANTIZE, DEQUANTIZE */
+    int perm[4];             /* TRANSPOSE */
+};
+
+struct qb_metadata {
+    const char *key, *value;
+};
+
+struct qb_graph {
+    struct qb_arena *arena; /* owns everything below */
+    const char *path;       /* file it came from */
+    char sha256[QB_SHA256_HEX]; /* of the file */
+    size_t file_size;
+    struct qb_node *nodes;
+    int count;
+    bool quantized; /* holds Q/DQ nodes */
+    struct qb_metadata *metadata; /* of the file (ONNX metadata_props) */
+    int metadata_count;
+};
+
+/* Loads .onnx or .h5 (by content, not by name) and canonicalizes it. Bad files: one sentence naming node and attribute. */
+enum qb_status qb_model_load(const char *path, struct qb_graph **out, struct qb_error *err);
+void qb_graph_free(struct qb_graph *graph);
+
+/* Index of the node whose tensor holds the logits (the last one, or the one before a SOFTMAX). */
+int qb_graph_logits(const struct qb_graph *graph);
+/* Index by canonical name, -1 if absent. Value for a metadata key, NULL if absent. */
+int qb_graph_find(const struct qb_graph *graph, const char *name);
+const char *qb_graph_metadata(const struct qb_graph *graph, const char *key);
+/* Parameters (weights + biases) and multiply-accumulates of one image, of one node. */
+size_t qb_node_params(const struct qb_node *node);
+uint64_t qb_node_macs(const struct qb_graph *graph, int node);
+
+#endif

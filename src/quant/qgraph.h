@@ -1,0 +1,80 @@
+/* The integer network: what every engine executes, and what the reference engine gives a meaning to the bit.
+ *
+ * Codes inside are always u8 activations x s8 weights (the instruction's types). An s8 tensor of a scheme or a file is
+ * held as code + 128 with zero point + 128, u8 weights as code - 128 with zero point - 128: exactly the same arithmetic.
+ * `dtype` remembers the outside type for export and printing. Node i produces tensor i. */
+#ifndef QB_QUANT_QGRAPH_H
+#define QB_QUANT_QGRAPH_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/arena.h"
+#include "base/status.h"
+#include "config/scheme.h"
+#include "model/graph.h"
+
+/* real = scale * (code - zero_point). scale is finite and > 0; zero_point is in 0..255 (inside form). */
+struct qb_qparams {
+    float scale;
+    int32_t zero_point;
+    enum qb_dtype dtype;      /* the type outside */
+    int32_t quant_min, quant_max; /* the range scale and zero point were derived from, outside form; kernels clamp to 0..255 */
+};
+
+enum qb_qop {
+    QB_QOP_INPUT,   /* pixel p -> clamp(rne(p * (1 / scale)) + zero_point, 0, 255) */
+    QB_QOP_CONV,
+    QB_QOP_DENSE,
+    QB_QOP_ADD,
+    QB_QOP_RELU,    /* max(code, zero_point); q is its source's */
+    QB_QOP_AVGPOOL, /* q is its source's */
+};
+const char *qb_qop_name(enum qb_qop op);
+
+struct qb_qnode {
+    enum qb_qop op;
+    const char *name; /* of the float node whose tensor this is (with relu fused: the conv or add, as PyTorch counts) */
+    int src[2];       /* node indices; src[1]: ADD's second operand, or the residual of a CONV with fused_add; else -1 */
+    struct qb_shape dst;
+    struct qb_qparams q; /* of dst */
+    bool relu;           /* CONV, DENSE, ADD: fused ReLU */
+    bool fused_add;      /* CONV, arithmetic onednn: src[1] is added in the float tail */
+    int kh, kw, stride_h, stride_w, pad_t, pad_l, pad_b, pad_r; /* CONV, AVGPOOL (no padding there) */
+    int ic, oc;
+    const int8_t *wei;         /* CONV: OIHW; DENSE: [oc][ic] */
+    enum qb_dtype wei_dtype;   /* outside type */
+    int wei_scale_count;       /* 1 (per tensor) or oc */
+    const float *wei_scales;   /* [wei_scale_count] */
+    const int32_t *wei_zero_points; /* [wei_scale_count], inside form, 0 for symmetric qint8 */
+    const float *bia;          /* [oc], float as in PyTorch; never NULL */
+};
+
+struct qb_qgraph {
+    struct qb_arena *arena; /* owns everything */
+    const char *scheme;     /* scheme name; "imported" when unknown */
+    enum qb_arithmetic arithmetic;
+    struct qb_qnode *nodes;
+    int count;
+    const char *model_sha256;      /* of the float model file; "" when unknown */
+    const char *calibration_hash;  /* qb_sample.hash; "" when unknown */
+};
+
+void qb_qgraph_free(struct qb_qgraph *graph);
+
+/* Index of the node that holds the logits: the last one. */
+static inline int qb_qgraph_logits(const struct qb_qgraph *graph)
+{
+    return graph->count - 1;
+}
+/* Index by name, -1 if absent. */
+int qb_qgraph_find(const struct qb_qgraph *graph, const char *name);
+
+/* Bytes that the parameters take: weights one byte, biases and weight scales four, zero points one each. */
+size_t qb_qgraph_bytes(const struct qb_qgraph *graph);
+
+/* Identity of the integer network: first 64 bits of a SHA-256 over operators, geometry, codes, scales, zero points, biases
+ * and arithmetic (not names): equal hash = equal results. */
+void qb_qgraph_hash(const struct qb_qgraph *graph, char hex[QB_HASH64_HEX]);
+
+#endif

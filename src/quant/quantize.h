@@ -1,0 +1,48 @@
+/* From a float graph and a scheme to an integer graph.
+ *
+ * Calibration is driven from outside, because running the float graph is the engine's business:
+ *     qb_calibration_create, then per batch qb_calibration_observe for every float tensor (in execution order), then
+ *     qb_quantize. Tensors that the scheme does not observe are ignored by observe. */
+#ifndef QB_QUANT_QUANTIZE_H
+#define QB_QUANT_QUANTIZE_H
+
+#include "config/scheme.h"
+#include "model/graph.h"
+#include "quant/qgraph.h"
+
+/* Checks a scheme against the observer table and the rules of the frameworks (unknown observer, an option the observer
+ * does not have, reduce_range with symmetric quint8, quint8 weights with arithmetic fbgemm of PyTorch ...). */
+enum qb_status qb_scheme_check(const struct qb_scheme *scheme, struct qb_error *err);
+
+struct qb_calibration;
+
+/* Keeps pointers to graph and scheme. */
+enum qb_status qb_calibration_create(const struct qb_graph *graph, const struct qb_scheme *scheme,
+                                     struct qb_calibration **out, struct qb_error *err);
+/* `count` float values of tensor `node`, one whole batch in one call. A NaN is QB_EINPUT naming the node. */
+enum qb_status qb_calibration_observe(struct qb_calibration *calibration, int node, const float *values, size_t count,
+                                      struct qb_error *err);
+/* 1 when the scheme observes tensor `node` (so a runner need not produce the others). */
+int qb_calibration_wants(const struct qb_calibration *calibration, int node);
+void qb_calibration_free(struct qb_calibration *calibration);
+
+/* qparams of each observed float node, by node index; `set[i]` tells which are there. */
+struct qb_qparams_table {
+    struct qb_qparams *q; /* [graph->count] */
+    bool *set;            /* [graph->count] */
+};
+enum qb_status qb_calibration_qparams(const struct qb_calibration *calibration, struct qb_arena *arena,
+                                      struct qb_qparams_table *out, struct qb_error *err);
+
+/* Reads activation scales and zero points from a JSON file of the form of ../shared/golden/torch manifests:
+ * {"observers": {TENSOR: {"scale_hex": "0x1.8p-1" or "scale": 0.75, "zero_point": 3, ...}}}. Every tensor that the scheme
+ * observes must be there. TENSOR is the canonical node name, "input" for the image. */
+enum qb_status qb_qparams_read(const char *path, const struct qb_graph *graph, const struct qb_scheme *scheme,
+                               struct qb_arena *arena, struct qb_qparams_table *out, struct qb_error *err);
+
+/* Weights are observed and quantized here. `calibration_hash` may be "". */
+enum qb_status qb_quantize(const struct qb_graph *graph, const struct qb_scheme *scheme,
+                           const struct qb_qparams_table *activations, const char *calibration_hash,
+                           struct qb_qgraph **out, struct qb_error *err);
+
+#endif
