@@ -8,17 +8,19 @@
 #include "engine/engine.h"
 
 struct qb_outputs {
-    size_t count;         /* images */
+    size_t count; /* images */
     int classes;
-    float *logits;        /* [count][classes], test-set order */
-    uint8_t *predictions; /* [count]; the lowest class wins a tie */
+    float *logits;                   /* [count][classes], test-set order */
+    uint8_t *predictions;            /* [count]; the lowest class wins a tie */
     char logits_hash[QB_HASH64_HEX]; /* of the logits' bytes */
     char logits_sha256[QB_SHA256_HEX];
 };
 
-/* Runs the first `count` images (count <= set->count) in batches of engine->batch. QB_EINTERRUPTED on Ctrl-C. */
+/* Runs the first `count` images (1 <= count <= set->count) in batches of engine->batch. QB_EINTERRUPTED on
+ * Ctrl-C, QB_EFAILED when a logit is NaN. */
 enum qb_status qb_outputs_compute(struct qb_engine *engine, const struct qb_dataset *set, size_t count,
-                                  const struct qb_progress *progress, struct qb_outputs *out, struct qb_error *err);
+                                  const struct qb_progress *progress, struct qb_outputs *out,
+                                  struct qb_error *err);
 void qb_outputs_free(struct qb_outputs *outputs);
 
 struct qb_score {
@@ -27,14 +29,14 @@ struct qb_score {
 };
 void qb_score_compute(const struct qb_outputs *outputs, const struct qb_dataset *set, struct qb_score *out);
 
-/* Against a baseline on the same images. */
+/* Against a baseline on the same images (equal counts). */
 struct qb_paired {
     uint64_t only_baseline; /* b: baseline right, this wrong */
     uint64_t only_this;     /* c */
     uint64_t agree;         /* same prediction */
     double p;               /* qb_mcnemar_exact */
 };
-void qb_paired_compute(const struct qb_outputs *outputs, const struct qb_outputs *baseline, const struct qb_dataset *set,
-                       struct qb_paired *out);
+void qb_paired_compute(const struct qb_outputs *outputs, const struct qb_outputs *baseline,
+                       const struct qb_dataset *set, struct qb_paired *out);
 
 #endif

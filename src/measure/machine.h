@@ -1,19 +1,22 @@
-/* What this machine is: everything a reader of a latency needs, readable without root; "unknown" is a value. */
+/* What this machine is: everything a reader of a latency needs, readable without root; "unknown" is a value.
+ */
 #ifndef QB_MEASURE_MACHINE_H
 #define QB_MEASURE_MACHINE_H
 
 #include "base/status.h"
 
 struct qb_machine {
-    char cpu[96];          /* brand string */
-    char isas[64];         /* qb_cpu_isas() */
-    char microcode[24], kernel[96], virtualization[32], governor[32], compiler[96], os[96];
-    int cores, threads, packages; /* allowed to this process, from hwloc */
-    char caches[96];       /* "L1d 48K L2 1M L3 32M" */
-    double load;           /* 1-minute load average at the time of the call */
-    char onednn[48];       /* version and hash; filled by the caller that links it */
-    char id[17];           /* 64-bit hash of what does not change between runs: the machine in row keys */
+    char cpu[96];      /* brand string */
+    char stepping[48]; /* "family 6 model 143 stepping 8": brand strings of guests are often masked */
+    char isas[64];     /* qb_cpu_isas() */
+    char microcode[24], kernel[136], virtualization[32], governor[32], compiler[96], os[96];
+    int cores, threads, packages; /* allowed to this process, from hwloc; 0 when hwloc cannot tell */
+    char caches[96];              /* "L1d 48K L2 1M L3 32M" */
+    double load;                  /* 1-minute load average at the time of the call; -1 unknown */
+    char onednn[48];              /* version and hash; filled by the caller that links it */
+    char id[17]; /* 64-bit hash of what does not change between runs: the machine in row keys */
 };
+/* Call it before qb_bind_thread: a bound thread may be all that is left of the allowed set. */
 void qb_machine_describe(struct qb_machine *out);
 
 /* Binds the calling thread to one CPU of its allowed set (the last one) through hwloc; 0 when it worked. */

@@ -5,12 +5,21 @@
 #include "base/cpu.h"
 
 struct qb_roof {
-    double ghz;                     /* dependent adds a second: the clock while measuring */
-    double gmacs[QB_ISA_COUNT];     /* int8 multiply-accumulates, 1e9 a second; 0 where the ISA is absent */
-    double f32_gmacs;               /* fp32 FMA with the widest vectors */
+    double ghz;                 /* dependent adds a second: the clock while measuring */
+    double gmacs[QB_ISA_COUNT]; /* int8 multiply-accumulates, 1e9 a second; 0 where the ISA is absent, and for
+                                   ref */
+    double f32_gmacs;           /* fp32 FMA with the widest vectors; 0 without AVX2 */
 };
 
-/* About 0.3 s. Best of several short loops. */
+/* About 0.3 s on the calling thread, which should be bound. Best of many loops of half a millisecond: a probe
+ * that was preempted would certify too low a roof. */
 void qb_roof_measure(struct qb_roof *out);
+
+/* Least microseconds that `macs` multiply-accumulates can take under a roof of `gmacs`, and the share of the
+ * roof that a measured time reaches (0.8 = 80 %). NAN when gmacs or us is not above 0. A share above 1 is
+ * impossible: the probe ran at a lower clock than the measurement, and whoever shows the number must flag it
+ * as invalid. */
+double qb_roof_bound_us(double gmacs, double macs);
+double qb_roof_share(double gmacs, double macs, double us);
 
 #endif
