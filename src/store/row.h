@@ -31,7 +31,7 @@ struct qb_row {
     int64_t images, correct, agree;
     double accuracy, wilson_low, wilson_high; /* fractions */
     int64_t only_fp32, only_this;
-    double p;              /* McNemar against FP32, Holm-corrected within the run; NAN for fp32 */
+    double p;              /* exact McNemar against FP32, uncorrected (views apply Holm over their rows); NAN for fp32 */
     int64_t class_correct[10], class_total[10];
     char logits_hash[17];
     char exact[4];         /* "=" equals the reference arithmetic, "~" approximate */
@@ -42,6 +42,7 @@ struct qb_row {
     int64_t samples;
     double images_per_s;   /* from the largest batch of this combination: 1e6 / its median */
     double macs;           /* of one image */
+    double noise_floor;    /* smallest ratio difference this run could show (A/A control); NAN without control */
     double roof_gmacs, roof_share; /* of the engine's ISA; share of it at min */
     double speedup;        /* FP32's median over this median, same engine family, threads and batch */
     char implementation[256];
