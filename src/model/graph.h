@@ -57,13 +57,6 @@ struct qb_weight_codes {
     const int32_t *zero_points; /* [scale_count] */
 };
 
-/* A BatchNormalization as in the file, [oc] values each. AFFINE's combined wei and bia cannot give PyTorch's fold to
- * the bit: W * (gamma * rsqrt(var + eps)) for the kernel, but ((b - mean) * rsqrt(var + eps)) * gamma + beta. */
-struct qb_batchnorm {
-    const float *gamma, *beta, *mean, *var;
-    float eps;
-};
-
 struct qb_node {
     enum qb_op op;
     const char *name;        /* canonical: conv, conv_1, relu, add, avgpool, dense ...; unique */
@@ -72,9 +65,8 @@ struct qb_node {
     struct qb_shape dst;
     /* CONV, AVGPOOL: kernel and stride; CONV, PAD: padding (top, left, bottom, right). */
     int kh, kw, stride_h, stride_w, pad_t, pad_l, pad_b, pad_r;
-    int ic, oc;              /* CONV, DENSE; AFFINE: oc channels */
+    int ic, oc;              /* CONV, DENSE */
     const float *wei, *bia;  /* bia is never NULL on CONV and DENSE after canonicalization */
-    const struct qb_batchnorm *bn; /* AFFINE from a BatchNormalization; else NULL */
     const struct qb_weight_codes *codes; /* CONV, DENSE of a QDQ model, else NULL; wei then holds the dequantized values */
     struct qb_qdq q;         /* QUANTIZE, DEQUANTIZE */
     int perm[4];             /* TRANSPOSE */
