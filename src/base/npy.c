@@ -127,7 +127,9 @@ enum qb_status qb_npy_write(const char *path, enum qb_npy_type type, int dims, c
     char text[512], dims_text[256] = "";
     size_t count = 1, used = 0;
     for (int i = 0; i < dims; i++) {
-        used += (size_t)snprintf(dims_text + used, sizeof dims_text - used, "%zu,%s", shape[i], i + 1 < dims ? " " : "");
+        /* As Python prints a tuple: (5,) and (2, 3). */
+        const char *const separator = dims == 1 ? "," : i + 1 < dims ? ", " : "";
+        used += (size_t)snprintf(dims_text + used, sizeof dims_text - used, "%zu%s", shape[i], separator);
         count *= shape[i];
     }
     const int length = snprintf(text, sizeof text, "{'descr': '%s', 'fortran_order': False, 'shape': (%s), }",
@@ -145,7 +147,9 @@ enum qb_status qb_npy_write(const char *path, enum qb_npy_type type, int dims, c
     memset(image + 10, ' ', header);
     memcpy(image + 10, text, (size_t)length);
     image[10 + header - 1] = '\n';
-    memcpy(image + 10 + header, data, bytes);
+    if (bytes) {
+        memcpy(image + 10 + header, data, bytes);
+    }
     const enum qb_status status = qb_file_write(path, image, 10 + header + bytes, err);
     free(image);
     return status;
