@@ -2,7 +2,7 @@
 find_package(PkgConfig REQUIRED)
 find_package(Threads REQUIRED)
 find_package(OpenMP REQUIRED COMPONENTS C)
-foreach(module libcrypto libcyaml jansson libpng libarchive libcurl hwloc sqlite3 libprotobuf-c)
+foreach(module libcrypto libcyaml yaml-0.1 jansson libpng libarchive libcurl hwloc sqlite3 libprotobuf-c)
     pkg_check_modules(${module} REQUIRED IMPORTED_TARGET ${module})
 endforeach()
 if(BUILD_TESTING)

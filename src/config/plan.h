@@ -20,7 +20,8 @@ struct qb_plan_entry {
 struct qb_plan {
     struct qb_arena *arena; /* owns every string and array below */
     const char *name, *path;
-    const char *model; /* path as written; relative paths are tried against the current folder, then the share folder */
+    const char *model; /* path as written; relative paths are tried against the current folder, then the share
+                          folder */
     struct {
         const char *dir; /* NULL: qb_data_locate's order */
         size_t images;   /* test images to score; 0 = all */
@@ -33,10 +34,10 @@ struct qb_plan {
     struct {
         int *batches; /* every entry is timed at each, first = the one that sorts the table (1) */
         size_t batch_count;
-        unsigned rounds;      /* interleaved rounds, >= 6 */
-        double epoch_ms;      /* least time of one sample */
-        double seconds;       /* cap for the whole latency part */
-        bool control;         /* A/A control row */
+        unsigned rounds; /* interleaved rounds, >= 6 */
+        double epoch_ms; /* least time of one sample */
+        double seconds;  /* cap for the whole latency part */
+        bool control;    /* A/A control row */
     } measure;
     struct qb_scheme *schemes;
     size_t scheme_count;

@@ -1,4 +1,5 @@
-/* A scheme: one complete quantization recipe, as read from configs/schemes/NAME.yaml (docs/architecture.md, 7.2). */
+/* A scheme: one complete quantization recipe, as read from configs/schemes/NAME.yaml
+ * (docs/architecture.md, 7.2). */
 #ifndef QB_CONFIG_SCHEME_H
 #define QB_CONFIG_SCHEME_H
 
@@ -20,14 +21,16 @@ int qb_arithmetic_parse(const char *name, enum qb_arithmetic *out);
 
 /* Bits of qb_scheme.fuse. */
 enum {
-    QB_FUSE_CONV_RELU = 1, /* the observer sees the tensor after ReLU; the convolution's clamp does the ReLU */
-    QB_FUSE_ADD_RELU = 2,  /* the same for residual additions */
-    QB_FUSE_CONV_ADD = 4,  /* the addition happens in the convolution's float tail (arithmetic onednn only) */
+    QB_FUSE_CONV_RELU =
+        1,                /* the observer sees the tensor after ReLU; the convolution's clamp does the ReLU */
+    QB_FUSE_ADD_RELU = 2, /* the same for residual additions */
+    QB_FUSE_CONV_ADD = 4, /* the addition happens in the convolution's float tail (arithmetic onednn only) */
 };
 
 /* One half of a qconfig. Options that an observer does not know are an error (qb_scheme_check, src/quant). */
 struct qb_observer_spec {
-    const char *observer; /* a name of the observer table: minmax, moving_average_minmax, per_channel_minmax, histogram */
+    const char *observer; /* a name of the observer table: minmax, moving_average_minmax, per_channel_minmax,
+                             histogram */
     enum qb_dtype dtype;
     bool symmetric;
     bool reduce_range;
@@ -40,6 +43,7 @@ struct qb_observer_spec {
     double averaging_constant; /* default 0.01 */
     bool has_bins;
     int bins; /* default 2048 */
+    int line; /* where the block stands in qb_scheme.path, for messages; 0: made by hand */
 };
 
 struct qb_scheme {
@@ -53,11 +57,12 @@ struct qb_scheme {
     enum qb_arithmetic arithmetic;
 };
 
-/* Finds a scheme: a name without '/' and ".yaml" is looked up in `scheme_dirs` (NULL-terminated list of folders), anything
- * else is a path. "fp32" is built in. Unknown keys, wrong types and impossible values are QB_EINPUT naming file, line and
- * key; an unknown name lists the names that exist. Strings live in `arena`. */
-enum qb_status qb_scheme_load(const char *name_or_path, const char *const *scheme_dirs, struct qb_arena *arena,
-                              struct qb_scheme *out, struct qb_error *err);
+/* Finds a scheme: a name without '/' and ".yaml" is looked up in `scheme_dirs` (NULL-terminated list of
+ * folders), anything else is a path. "fp32" is built in. Unknown keys, wrong types and impossible values are
+ * QB_EINPUT naming file, line and key; an unknown name lists the names that exist. Strings live in `arena`.
+ */
+enum qb_status qb_scheme_load(const char *name_or_path, const char *const *scheme_dirs,
+                              struct qb_arena *arena, struct qb_scheme *out, struct qb_error *err);
 
 /* Names of all schemes in the folders, sorted, without duplicates, "fp32" first. */
 enum qb_status qb_scheme_list(const char *const *scheme_dirs, struct qb_arena *arena, const char ***names,

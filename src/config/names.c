@@ -1,0 +1,30 @@
+/* Names of the types and arithmetics in files and tables (see scheme.h). */
+#include "config/scheme.h"
+
+#include <string.h>
+
+static const char *const arithmetic_names[QB_ARITHMETIC_COUNT] = {
+    [QB_ARITHMETIC_FBGEMM] = "fbgemm",
+    [QB_ARITHMETIC_ONEDNN] = "onednn",
+};
+
+const char *qb_dtype_name(enum qb_dtype dtype)
+{
+    return dtype == QB_QUINT8 ? "quint8" : "qint8";
+}
+
+const char *qb_arithmetic_name(enum qb_arithmetic arithmetic)
+{
+    return arithmetic_names[arithmetic];
+}
+
+int qb_arithmetic_parse(const char *name, enum qb_arithmetic *out)
+{
+    for (int i = 0; i < QB_ARITHMETIC_COUNT; i++) {
+        if (strcmp(name, arithmetic_names[i]) == 0) {
+            *out = (enum qb_arithmetic)i;
+            return 1;
+        }
+    }
+    return 0;
+}

@@ -1,0 +1,263 @@
+/* configs/schemes/NAME.yaml -> struct qb_scheme (docs/configs.md). */
+#include "config/scheme.h"
+
+#include <float.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/file.h"
+#include "config/internal.h"
+#include "config/yaml.h"
+
+/* ---- the schema ---- */
+
+/* Absent options are NULL. Yes/no values are int, see qb_yaml_load. */
+struct raw_observer {
+    char *observer;
+    int dtype, symmetric;
+    int *reduce_range, *quant_min, *quant_max, *bins;
+    double *eps, *averaging_constant;
+};
+
+struct raw_scheme {
+    char *name, *reproduces, *verified;
+    struct raw_observer weights, activations;
+    unsigned fuse;
+    int arithmetic;
+};
+
+static const cyaml_strval_t dtypes[] = {{"quint8", QB_QUINT8}, {"qint8", QB_QINT8}};
+static const cyaml_strval_t fusions[] = {
+    {"conv_relu", QB_FUSE_CONV_RELU}, {"add_relu", QB_FUSE_ADD_RELU}, {"conv_add", QB_FUSE_CONV_ADD}};
+static const cyaml_strval_t arithmetics[] = {{"fbgemm", QB_ARITHMETIC_FBGEMM},
+                                             {"onednn", QB_ARITHMETIC_ONEDNN}};
+_Static_assert(CYAML_ARRAY_LEN(arithmetics) == QB_ARITHMETIC_COUNT,
+               "every arithmetic can be written in a file");
+
+enum { NEEDED = CYAML_FLAG_STRICT, OPTION = CYAML_FLAG_STRICT | CYAML_FLAG_OPTIONAL };
+
+static const cyaml_schema_field_t observer_fields[] = {
+    CYAML_FIELD_STRING_PTR("observer", NEEDED, struct raw_observer, observer, 1, QB_NAME_MAX),
+    CYAML_FIELD_ENUM("dtype", NEEDED, struct raw_observer, dtype, dtypes, CYAML_ARRAY_LEN(dtypes)),
+    CYAML_FIELD_ENUM("symmetric", NEEDED, struct raw_observer, symmetric, qb_yaml_bools, 2),
+    CYAML_FIELD_ENUM_PTR("reduce_range", OPTION, struct raw_observer, reduce_range, qb_yaml_bools, 2),
+    CYAML_FIELD_INT_PTR("quant_min", OPTION, struct raw_observer, quant_min),
+    CYAML_FIELD_INT_PTR("quant_max", OPTION, struct raw_observer, quant_max),
+    CYAML_FIELD_FLOAT_PTR("eps", OPTION, struct raw_observer, eps),
+    CYAML_FIELD_FLOAT_PTR("averaging_constant", OPTION, struct raw_observer, averaging_constant),
+    CYAML_FIELD_INT_PTR("bins", OPTION, struct raw_observer, bins),
+    CYAML_FIELD_END,
+};
+
+static const cyaml_schema_field_t scheme_fields[] = {
+    CYAML_FIELD_STRING_PTR("name", NEEDED, struct raw_scheme, name, 1, QB_NAME_MAX),
+    CYAML_FIELD_STRING_PTR("reproduces", OPTION, struct raw_scheme, reproduces, 0, 159),
+    CYAML_FIELD_STRING_PTR("verified", OPTION, struct raw_scheme, verified, 0, QB_YAML_MAX_TEXT),
+    CYAML_FIELD_MAPPING("weights", NEEDED, struct raw_scheme, weights, observer_fields),
+    CYAML_FIELD_MAPPING("activations", NEEDED, struct raw_scheme, activations, observer_fields),
+    CYAML_FIELD_FLAGS("fuse", NEEDED, struct raw_scheme, fuse, fusions, CYAML_ARRAY_LEN(fusions)),
+    CYAML_FIELD_ENUM("arithmetic", NEEDED, struct raw_scheme, arithmetic, arithmetics,
+                     CYAML_ARRAY_LEN(arithmetics)),
+    CYAML_FIELD_END,
+};
+
+static const cyaml_schema_value_t scheme_schema = {
+    CYAML_VALUE_MAPPING(CYAML_FLAG_POINTER, struct raw_scheme, scheme_fields)};
+
+/* ---- rules between values ---- */
+
+/* "weights.eps" in static storage of the caller. */
+static const char *key_of(const char *block, const char *key, char out[2 * QB_YAML_MAX_KEY])
+{
+    return strcat(strcat(strcpy(out, block), "."), key);
+}
+
+static enum qb_status check_range(const struct qb_yaml *doc, const char *block,
+                                  const struct raw_observer *raw, struct qb_error *err)
+{
+    char path[2 * QB_YAML_MAX_KEY];
+    if (!raw->quant_min != !raw->quant_max) {
+        key_of(block, raw->quant_min ? "quant_min" : "quant_max", path);
+        return qb_yaml_fail(doc, err, path, "stands alone; expected both quant_min and quant_max, or none");
+    }
+    if (!raw->quant_min) {
+        return QB_OK;
+    }
+    const int low = raw->dtype == QB_QUINT8 ? 0 : -128, high = low + 255;
+    const int min = *raw->quant_min, max = *raw->quant_max;
+    if (min < low || min > high) {
+        return qb_yaml_fail(doc, err, key_of(block, "quant_min", path), "%d is outside %s, expected %d to %d",
+                            min, qb_dtype_name((enum qb_dtype)raw->dtype), low, high);
+    }
+    if (max < low || max > high) {
+        return qb_yaml_fail(doc, err, key_of(block, "quant_max", path), "%d is outside %s, expected %d to %d",
+                            max, qb_dtype_name((enum qb_dtype)raw->dtype), low, high);
+    }
+    if (min >= max) {
+        return qb_yaml_fail(doc, err, key_of(block, "quant_max", path), "%d is not above quant_min, %d", max,
+                            min);
+    }
+    if (min > 0 || max < 0) {
+        return qb_yaml_fail(doc, err, key_of(block, "quant_min", path),
+                            "the range %d to %d does not contain 0, which PyTorch's observers require", min,
+                            max);
+    }
+    return QB_OK;
+}
+
+static enum qb_status check_observer(const struct qb_yaml *doc, const char *block,
+                                     const struct raw_observer *raw, struct qb_error *err)
+{
+    char path[2 * QB_YAML_MAX_KEY];
+    QB_TRY(check_range(doc, block, raw, err));
+    if (raw->eps && !(*raw->eps >= (double)FLT_MIN && *raw->eps <= 1)) {
+        return qb_yaml_fail(doc, err, key_of(block, "eps", path),
+                            "%g is not a smallest scale, expected above 0 up to 1", *raw->eps);
+    }
+    if (raw->averaging_constant && !(*raw->averaging_constant > 0 && *raw->averaging_constant <= 1)) {
+        return qb_yaml_fail(doc, err, key_of(block, "averaging_constant", path),
+                            "%g is not in the range above 0 up to 1", *raw->averaging_constant);
+    }
+    if (raw->bins && (*raw->bins < 2 || *raw->bins > 1 << 16)) {
+        return qb_yaml_fail(doc, err, key_of(block, "bins", path), "%d bins, expected 2 to 65536",
+                            *raw->bins);
+    }
+    return QB_OK;
+}
+
+static enum qb_status check(const struct qb_yaml *doc, const struct raw_scheme *raw, const char *wanted,
+                            struct qb_error *err)
+{
+    char found[QB_YAML_QUOTED];
+    if (!qb_name_is_valid(raw->name)) {
+        return qb_yaml_fail(doc, err, "name", "'%s' is not a name, expected " QB_NAME_RULE,
+                            qb_yaml_quote(raw->name, found));
+    }
+    if (strcmp(raw->name, "fp32") == 0) {
+        return qb_yaml_fail(doc, err, "name", "'fp32' is the built-in float network, expected another name");
+    }
+    if (wanted && strcmp(raw->name, wanted) != 0) {
+        return qb_yaml_fail(doc, err, "name", "'%s' differs from the file's name, expected '%s'", raw->name,
+                            wanted);
+    }
+    QB_TRY(check_observer(doc, "weights", &raw->weights, err));
+    QB_TRY(check_observer(doc, "activations", &raw->activations, err));
+    if ((raw->fuse & QB_FUSE_CONV_ADD) && raw->arithmetic != QB_ARITHMETIC_ONEDNN) {
+        return qb_yaml_fail(
+            doc, err, "fuse",
+            "conv_add needs arithmetic: onednn, because fbgemm requantizes before every addition; "
+            "found arithmetic: %s",
+            qb_arithmetic_name((enum qb_arithmetic)raw->arithmetic));
+    }
+    return QB_OK;
+}
+
+/* ---- raw -> qb_scheme ---- */
+
+static enum qb_status convert_observer(const struct qb_yaml *doc, const char *block,
+                                       const struct raw_observer *raw, struct qb_arena *arena,
+                                       struct qb_observer_spec *out, struct qb_error *err)
+{
+    const struct qb_yaml_node *const node = qb_yaml_find(doc, block);
+    const char *const observer = qb_arena_strdup(arena, raw->observer);
+    if (!observer) {
+        return qb_fail_memory(err, QB_NAME_MAX);
+    }
+    *out = (struct qb_observer_spec){
+        .observer = observer,
+        .dtype = (enum qb_dtype)raw->dtype,
+        .symmetric = raw->symmetric != 0,
+        .reduce_range = raw->reduce_range && *raw->reduce_range,
+        .has_quant_range = raw->quant_min != NULL,
+        .quant_min = raw->quant_min ? *raw->quant_min : 0,
+        .quant_max = raw->quant_max ? *raw->quant_max : 0,
+        .has_eps = raw->eps != NULL,
+        .eps = raw->eps ? (float)*raw->eps : FLT_EPSILON, /* 2^-23, torch.finfo(torch.float32).eps */
+        .has_averaging_constant = raw->averaging_constant != NULL,
+        .averaging_constant = raw->averaging_constant ? *raw->averaging_constant : 0.01,
+        .has_bins = raw->bins != NULL,
+        .bins = raw->bins ? *raw->bins : 2048,
+        .line = node ? (int)node->line : 0,
+    };
+    return QB_OK;
+}
+
+static enum qb_status convert(const struct qb_yaml *doc, const struct raw_scheme *raw, struct qb_arena *arena,
+                              struct qb_scheme *out, struct qb_error *err)
+{
+    struct qb_scheme scheme = {
+        .name = qb_arena_strdup(arena, raw->name),
+        .path = qb_arena_strdup(arena, doc->file),
+        .reproduces = qb_arena_strdup(arena, raw->reproduces ? raw->reproduces : ""),
+        .verified = qb_arena_strdup(arena, raw->verified ? raw->verified : ""),
+        .fuse = raw->fuse,
+        .arithmetic = (enum qb_arithmetic)raw->arithmetic,
+    };
+    if (!scheme.name || !scheme.path || !scheme.reproduces || !scheme.verified) {
+        return qb_fail_memory(err, QB_YAML_MAX_TEXT);
+    }
+    QB_TRY(convert_observer(doc, "weights", &raw->weights, arena, &scheme.weights, err));
+    QB_TRY(convert_observer(doc, "activations", &raw->activations, arena, &scheme.activations, err));
+    *out = scheme;
+    return QB_OK;
+}
+
+/* `wanted`: the name the file must carry; NULL: any. */
+static enum qb_status load_file(const char *path, const char *wanted, struct qb_arena *arena,
+                                struct qb_scheme *out, struct qb_error *err)
+{
+    struct qb_yaml doc = {0};
+    QB_TRY(qb_yaml_load(path, &scheme_schema, &doc, err));
+    enum qb_status status = check(&doc, doc.data, wanted, err);
+    if (status == QB_OK) {
+        status = convert(&doc, doc.data, arena, out, err);
+    }
+    qb_yaml_free(&doc);
+    return status;
+}
+
+/* ---- names ---- */
+
+static enum qb_status fail_unknown(const char *name, const char *const *scheme_dirs, struct qb_arena *arena,
+                                   struct qb_error *err)
+{
+    const char **names = NULL;
+    unsigned count = 0;
+    QB_TRY(qb_scheme_list(scheme_dirs, arena, &names, &count, err));
+    char known[512] = "", found[QB_YAML_QUOTED];
+    for (unsigned i = 0; i < count; i++) {
+        qb_append_name(known, sizeof known, names[i]);
+    }
+    return qb_fail(err, QB_EINPUT,
+                   "there is no scheme '%s'; the schemes are %s, or give the path of a .yaml file",
+                   qb_yaml_quote(name, found), known);
+}
+
+static bool is_path(const char *text)
+{
+    const size_t length = strlen(text);
+    return strchr(text, '/') || (length >= 5 && strcmp(text + length - 5, ".yaml") == 0);
+}
+
+enum qb_status qb_scheme_load(const char *name_or_path, const char *const *scheme_dirs,
+                              struct qb_arena *arena, struct qb_scheme *out, struct qb_error *err)
+{
+    if (strcmp(name_or_path, "fp32") == 0) {
+        *out = (struct qb_scheme){
+            .name = "fp32", .path = "(built in)", .reproduces = "", .verified = "", .fp32 = true};
+        return QB_OK;
+    }
+    if (is_path(name_or_path)) {
+        return load_file(name_or_path, NULL, arena, out, err);
+    }
+    for (const char *const *dir = scheme_dirs; *dir && qb_name_is_valid(name_or_path); dir++) {
+        const char *const path = qb_arena_printf(arena, "%s/%s.yaml", *dir, name_or_path);
+        if (!path) {
+            return qb_fail_memory(err, strlen(*dir));
+        }
+        if (qb_is_file(path)) {
+            return load_file(path, name_or_path, arena, out, err);
+        }
+    }
+    return fail_unknown(name_or_path, scheme_dirs, arena, err);
+}
