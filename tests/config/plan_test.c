@@ -262,10 +262,7 @@ static void test_truncated(void **state)
         struct qb_blob blob;
         qbt_ok(qb_file_read(qbt_source(files[f]), 1 << 20, &blob, &err), &err);
         for (size_t n = 0; n < blob.size; n++) {
-            char *const path = qb_path_join(dir, "cut.yaml");
-            FILE *const file = fopen(path, "wb");
-            assert_int_equal(fwrite(blob.data, 1, n, file), n);
-            fclose(file);
+            char *const path = write_bytes(dir, "cut.yaml", blob.data, n);
             struct qb_plan plan;
             const enum qb_status status = qb_plan_load(path, scheme_dirs, engines, &plan, &err);
             if (status == QB_OK) {

@@ -326,10 +326,7 @@ static void test_truncated_and_mutated(void **state)
                 old = blob.data[n - blob.size];
                 blob.data[n - blob.size] = (uint8_t)(old ^ (1 + n * 7 % 255));
             }
-            const char *const path = qb_arena_printf(arena, "%s/cut.yaml", dir);
-            FILE *const file = fopen(path, "wb");
-            assert_int_equal(fwrite(blob.data, 1, cut ? n : blob.size, file), cut ? n : blob.size);
-            fclose(file);
+            char *const path = write_bytes(dir, "cut.yaml", blob.data, cut ? n : blob.size);
             struct qb_scheme s = {0};
             err.text[0] = 0;
             const enum qb_status status = qb_scheme_load(path, no_dirs, arena, &s, &err);
@@ -342,6 +339,7 @@ static void test_truncated_and_mutated(void **state)
             if (!cut) {
                 blob.data[n - blob.size] = old;
             }
+            free(path);
         }
         qb_blob_free(&blob);
     }
