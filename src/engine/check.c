@@ -1,0 +1,282 @@
+/* Checks in front of every engine: see check.h. */
+#include "engine/check.h"
+
+#include <limits.h>
+#include <math.h>
+
+/* Elements of the largest tensor (padding included) and of the largest weights: far above any network of this
+ * program, low enough that neither a product of sizes nor the int32 sum of a pooling window overflows. */
+enum { MAX_ELEMENTS = 1 << 23, MAX_WEIGHTS = 1 << 28 };
+
+/* What float and integer nodes have in common. */
+struct view {
+    const char *name;
+    enum qb_op op;
+    int sources; /* how many src[] the operator reads */
+    const int *src;
+    struct qb_shape dst;
+    int kh, kw, stride_h, stride_w, pad_t, pad_l, pad_b, pad_r, ic, oc;
+};
+
+static int fits(struct qb_shape s)
+{
+    return s.h >= 1 && s.w >= 1 && s.c >= 1 && s.h <= MAX_ELEMENTS && s.w <= MAX_ELEMENTS / s.h &&
+           s.c <= MAX_ELEMENTS / (s.h * s.w);
+}
+
+static int equal(struct qb_shape a, struct qb_shape b)
+{
+    return a.h == b.h && a.w == b.w && a.c == b.c;
+}
+
+static int all_finite(const float *values, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (!isfinite(values[i])) {
+            return 0;
+        }
+    }
+    return 1;
+}
+
+static enum qb_status fail_shape(const struct view *v, struct qb_shape want, struct qb_error *err)
+{
+    return qb_fail(err, QB_EINPUT, "node %s: its shape is %dx%dx%d, its source and geometry give %dx%dx%d",
+                   v->name, v->dst.h, v->dst.w, v->dst.c, want.h, want.w, want.c);
+}
+
+/* Windows of CONV and AVGPOOL. */
+static enum qb_status check_window(const struct view *v, struct qb_shape src, int channels,
+                                   struct qb_error *err)
+{
+    const int pads[] = {v->pad_t, v->pad_l, v->pad_b, v->pad_r};
+    for (size_t i = 0; i < sizeof pads / sizeof pads[0]; i++) {
+        if (pads[i] < 0 || pads[i] > SHRT_MAX || (pads[i] > 0 && v->op == QB_OP_AVGPOOL)) {
+            return qb_fail(err, QB_EINPUT, "node %s: padding %d is not possible", v->name, pads[i]);
+        }
+    }
+    if (v->kh < 1 || v->kw < 1 || v->stride_h < 1 || v->stride_w < 1) {
+        return qb_fail(err, QB_EINPUT, "node %s: kernel %dx%d with stride %dx%d, each must be at least 1",
+                       v->name, v->kh, v->kw, v->stride_h, v->stride_w);
+    }
+    const struct qb_shape padded = {src.h + v->pad_t + v->pad_b, src.w + v->pad_l + v->pad_r, src.c};
+    if (v->kh > padded.h || v->kw > padded.w || !fits(padded)) {
+        return qb_fail(err, QB_EINPUT, "node %s: kernel %dx%d on a padded source of %dx%dx%d", v->name, v->kh,
+                       v->kw, padded.h, padded.w, padded.c);
+    }
+    const struct qb_shape want = {(padded.h - v->kh) / v->stride_h + 1, (padded.w - v->kw) / v->stride_w + 1,
+                                  channels};
+    return equal(v->dst, want) ? QB_OK : fail_shape(v, want, err);
+}
+
+/* The parts that do not depend on the number type. `v` is node `index`, `src` the shapes of its sources. */
+static enum qb_status check_node(const struct view *v, int index, const struct qb_shape src[2],
+                                 struct qb_error *err)
+{
+    switch (v->op) {
+    case QB_OP_CONV:
+        if (v->ic != src[0].c || v->oc < 1) {
+            return qb_fail(err, QB_EINPUT,
+                           "node %s: %d input and %d output channels on a source of %d channels", v->name,
+                           v->ic, v->oc, src[0].c);
+        }
+        QB_TRY(check_window(v, src[0], v->oc, err));
+        if (v->oc > MAX_WEIGHTS / (v->kh * v->kw * v->ic)) {
+            return qb_fail(err, QB_EUNSUPPORTED, "node %s: more than %d weights", v->name, MAX_WEIGHTS);
+        }
+        return QB_OK;
+    case QB_OP_DENSE:
+        if ((size_t)v->ic != qb_shape_count(src[0]) || v->oc < 1 || v->oc > MAX_WEIGHTS / v->ic) {
+            return qb_fail(err, QB_EINPUT, "node %s: %d inputs and %d outputs on a source of %zu elements",
+                           v->name, v->ic, v->oc, qb_shape_count(src[0]));
+        }
+        return equal(v->dst, (struct qb_shape){1, 1, v->oc})
+                   ? QB_OK
+                   : fail_shape(v, (struct qb_shape){1, 1, v->oc}, err);
+    case QB_OP_AVGPOOL: return check_window(v, src[0], src[0].c, err);
+    case QB_OP_ADD:
+        if (!equal(src[0], src[1])) {
+            return qb_fail(err, QB_EINPUT, "node %s: adds %dx%dx%d and %dx%dx%d", v->name, src[0].h, src[0].w,
+                           src[0].c, src[1].h, src[1].w, src[1].c);
+        }
+        return equal(v->dst, src[0]) ? QB_OK : fail_shape(v, src[0], err);
+    case QB_OP_RELU:
+    case QB_OP_SOFTMAX: return equal(v->dst, src[0]) ? QB_OK : fail_shape(v, src[0], err);
+    case QB_OP_INPUT: /* only the first node */
+        return index == 0 ? QB_OK : qb_fail(err, QB_EINPUT, "node %s: a second input", v->name);
+    default:
+        return qb_fail(err, QB_EUNSUPPORTED, "node %s: operator number %d cannot be executed", v->name,
+                       (int)v->op);
+    }
+}
+
+static enum qb_status check_view(const struct view *v, int index, struct qb_shape *src, struct qb_error *err,
+                                 struct qb_shape (*shape)(const void *graph, int node), const void *graph)
+{
+    if (index == 0 && v->op != QB_OP_INPUT) {
+        return qb_fail(err, QB_EINPUT, "node %s: the first node must be the input", v->name);
+    }
+    if (!fits(v->dst)) {
+        return qb_fail(err, QB_EINPUT,
+                       "node %s: a shape of %dx%dx%d; each side must be at least 1, the product at most %d",
+                       v->name, v->dst.h, v->dst.w, v->dst.c, MAX_ELEMENTS);
+    }
+    for (int s = 0; s < v->sources; s++) {
+        if (v->src[s] < 0 || v->src[s] >= index) {
+            return qb_fail(err, QB_EINPUT,
+                           "node %s: source %d is node %d, wanted one before its own number %d", v->name, s,
+                           v->src[s], index);
+        }
+        src[s] = shape(graph, v->src[s]);
+    }
+    return check_node(v, index, src, err);
+}
+
+static int sources_of(enum qb_op op)
+{
+    return op == QB_OP_INPUT ? 0 : op == QB_OP_ADD ? 2 : 1;
+}
+
+static struct qb_shape graph_shape(const void *graph, int node)
+{
+    return ((const struct qb_graph *)graph)->nodes[node].dst;
+}
+
+static struct qb_shape qgraph_shape(const void *graph, int node)
+{
+    return ((const struct qb_qgraph *)graph)->nodes[node].dst;
+}
+
+enum qb_status qb_check_graph(const struct qb_graph *graph, struct qb_error *err)
+{
+    if (graph->quantized) {
+        return qb_fail(err, QB_EUNSUPPORTED,
+                       "%s holds QuantizeLinear nodes: it is run as an integer graph, not as a float graph",
+                       graph->path);
+    }
+    if (graph->count < 1) {
+        return qb_fail(err, QB_EINPUT, "the float graph has no nodes");
+    }
+    for (int i = 0; i < graph->count; i++) {
+        const struct qb_node *const n = &graph->nodes[i];
+        const struct view v = {n->name,  n->op,    sources_of(n->op), n->src,      n->dst,
+                               n->kh,    n->kw,    n->stride_h,       n->stride_w, n->pad_t,
+                               n->pad_l, n->pad_b, n->pad_r,          n->ic,       n->oc};
+        struct qb_shape src[2] = {{0}};
+        QB_TRY(check_view(&v, i, src, err, graph_shape, graph));
+        if (n->op == QB_OP_SOFTMAX && i != graph->count - 1) {
+            return qb_fail(err, QB_EINPUT, "node %s: a softmax that is not the last node", n->name);
+        }
+        if (n->op == QB_OP_CONV || n->op == QB_OP_DENSE) {
+            const size_t taps = n->op == QB_OP_CONV ? (size_t)(n->kh * n->kw) : 1;
+            if (!n->wei || !n->bia || !all_finite(n->wei, taps * (size_t)n->ic * (size_t)n->oc) ||
+                !all_finite(n->bia, (size_t)n->oc)) {
+                return qb_fail(err, QB_EINPUT,
+                               "node %s: weights or biases are absent, infinite or not numbers", n->name);
+            }
+        }
+    }
+    return QB_OK;
+}
+
+/* Kernels multiply by the reciprocal, and by codes. */
+static int good_scale(float scale)
+{
+    return scale > 0.0F && isfinite(scale * 512.0F) && isfinite(1.0F / scale);
+}
+
+/* CONV and DENSE: weights, biases, and that |accumulator| <= sum |wei - zero point| * max |src - zero point|
+ * < 2^31. */
+static enum qb_status check_weights(const struct qb_qnode *n, const struct qb_qparams *src,
+                                    struct qb_error *err)
+{
+    const size_t depth = (size_t)n->ic * (n->op == QB_QOP_CONV ? (size_t)(n->kh * n->kw) : 1);
+    if (!n->wei || !n->bia || !n->wei_scales || !n->wei_zero_points || !all_finite(n->bia, (size_t)n->oc)) {
+        return qb_fail(err, QB_EINPUT,
+                       "node %s: weights, scales or biases are absent, infinite or not numbers", n->name);
+    }
+    if (n->wei_scale_count != 1 && n->wei_scale_count != n->oc) {
+        return qb_fail(err, QB_EINPUT, "node %s: %d weight scales, wanted 1 or %d", n->name,
+                       n->wei_scale_count, n->oc);
+    }
+    for (int k = 0; k < n->wei_scale_count; k++) {
+        if (!good_scale(n->wei_scales[k]) || n->wei_zero_points[k] < -128 || n->wei_zero_points[k] > 127) {
+            return qb_fail(err, QB_EINPUT, "node %s: channel %d has weight scale %g and zero point %d",
+                           n->name, k, (double)n->wei_scales[k], n->wei_zero_points[k]);
+        }
+    }
+    const int32_t reach = src->zero_point > 127 ? src->zero_point : 255 - src->zero_point;
+    for (int k = 0; k < n->oc; k++) {
+        const int32_t zero = n->wei_zero_points[n->wei_scale_count == 1 ? 0 : k];
+        int64_t sum = 0;
+        for (size_t i = 0; i < depth; i++) {
+            const int32_t w = n->wei[(size_t)k * depth + i] - zero;
+            sum += w < 0 ? -w : w;
+        }
+        if (sum * reach > INT32_MAX) {
+            return qb_fail(err, QB_EUNSUPPORTED, "node %s: channel %d can overflow the int32 accumulator",
+                           n->name, k);
+        }
+    }
+    return QB_OK;
+}
+
+static enum qb_status check_qparams(const struct qb_qgraph *graph, const struct qb_qnode *n,
+                                    struct qb_error *err)
+{
+    if (!good_scale(n->q.scale) || n->q.zero_point < 0 || n->q.zero_point > 255) {
+        return qb_fail(err, QB_EINPUT,
+                       "node %s: scale %g and zero point %d; wanted a finite scale > 0 and 0..255", n->name,
+                       (double)n->q.scale, n->q.zero_point);
+    }
+    if (n->op == QB_QOP_RELU || n->op == QB_QOP_AVGPOOL) {
+        const struct qb_qparams *const src = &graph->nodes[n->src[0]].q;
+        if (src->scale < n->q.scale || src->scale > n->q.scale || src->zero_point != n->q.zero_point) {
+            return qb_fail(err, QB_EINPUT, "node %s: scale and zero point differ from those of its source %s",
+                           n->name, graph->nodes[n->src[0]].name);
+        }
+    }
+    return QB_OK;
+}
+
+enum qb_status qb_check_qgraph(const struct qb_qgraph *graph, struct qb_error *err)
+{
+    static const enum qb_op ops[] = {
+        [QB_QOP_INPUT] = QB_OP_INPUT, [QB_QOP_CONV] = QB_OP_CONV, [QB_QOP_DENSE] = QB_OP_DENSE,
+        [QB_QOP_ADD] = QB_OP_ADD,     [QB_QOP_RELU] = QB_OP_RELU, [QB_QOP_AVGPOOL] = QB_OP_AVGPOOL,
+    };
+    if (graph->count < 1) {
+        return qb_fail(err, QB_EINPUT, "the integer graph has no nodes");
+    }
+    if (graph->arithmetic != QB_ARITHMETIC_FBGEMM && graph->arithmetic != QB_ARITHMETIC_ONEDNN) {
+        return qb_fail(err, QB_EINPUT, "arithmetic number %d does not exist", (int)graph->arithmetic);
+    }
+    for (int i = 0; i < graph->count; i++) {
+        const struct qb_qnode *const n = &graph->nodes[i];
+        if ((size_t)n->op >= sizeof ops / sizeof ops[0]) {
+            return qb_fail(err, QB_EINPUT, "node %s: operator number %d does not exist", n->name, (int)n->op);
+        }
+        if (n->fused_add && (n->op != QB_QOP_CONV || graph->arithmetic != QB_ARITHMETIC_ONEDNN)) {
+            return qb_fail(err, QB_EINPUT,
+                           "node %s: a fused addition needs a convolution under arithmetic onednn", n->name);
+        }
+        const enum qb_op op = ops[n->op];
+        const struct view v = {n->name,  op,          sources_of(op) + (n->fused_add ? 1 : 0),
+                               n->src,   n->dst,      n->kh,
+                               n->kw,    n->stride_h, n->stride_w,
+                               n->pad_t, n->pad_l,    n->pad_b,
+                               n->pad_r, n->ic,       n->oc};
+        struct qb_shape src[2] = {{0}};
+        QB_TRY(check_view(&v, i, src, err, qgraph_shape, graph));
+        if (n->fused_add && !equal(src[1], n->dst)) {
+            return qb_fail(err, QB_EINPUT,
+                           "node %s: the residual is %dx%dx%d, the convolution's result %dx%dx%d", n->name,
+                           src[1].h, src[1].w, src[1].c, n->dst.h, n->dst.w, n->dst.c);
+        }
+        QB_TRY(check_qparams(graph, n, err));
+        if (n->op == QB_QOP_CONV || n->op == QB_QOP_DENSE) {
+            QB_TRY(check_weights(n, &graph->nodes[n->src[0]].q, err));
+        }
+    }
+    return QB_OK;
+}

@@ -1,0 +1,89 @@
+/* The exact meaning of integer arithmetic behind the int32 accumulator: how accumulators, sums and pooling
+ * windows become codes again. The reference engine is built from these functions; an engine that gets s32
+ * results from a library finishes them here, and tests of kernels compare with them. Change nothing here
+ * without the golden tests.
+ *
+ * Notation: every operation is one float32 operation with one rounding (-ffp-contract=off), rne() rounds to
+ * nearest, ties to even, sat() clamps to 0..255; sx, sw, sy and zx, zy are scales and zero points of src, wei
+ * and dst.
+ *
+ * acc[k] = sum over the window of (src - zx) * (wei - zw[k]), exact in int32. Padding adds nothing: it is the
+ * code zx.
+ *
+ * fbgemm: PyTorch's fbgemm kernels (pytorch/FBGEMM include/fbgemm/OutputProcessing-inl.h and
+ * src/QuantUtilsAvx2.cc; pytorch/pytorch aten/src/ATen/native/quantized/cpu/qconv.cpp,
+ * kernels/QuantizedOpKernels.cpp), checked against torch 2.13: CONV, DENSE  aw = sx * sw[k]; m = aw / sy
+ *                per-channel scales: v = (float)acc + bia[k] / aw
+ *                per-tensor scale:   v = fma(bia[k], (float)(1.0 / (double)aw), (float)acc)
+ *                dst = clamp(rne(v * m) + zy, relu ? zy : 0, 255)
+ *   ADD          d(q) = fma(s, (float)q, s * (float)-z) of both sources; c = d0 + d1; relu: c = max(c, 0)
+ *                dst = sat(rne(c * (1 / sy)) + zy)
+ *   AVGPOOL      dst = sat(rne((float)(sum of (src - z)) * (1 / n)) + z)
+ *
+ * onednn: oneDNN 3's int8 kernels (oneapi-src/oneDNN doc/programming_model/attributes_quantization.md,
+ * src/cpu/x64/jit_avx512_core_x8s8s32x_conv_kernel.cpp, jit_brgemm_post_ops.hpp, jit_uni_i8i8_pooling.cpp):
+ *   CONV, DENSE  v = (float)acc * (sx * sw[k]) + bia[k]          two roundings, no FMA
+ *                fused_add: v = fma(sr, (float)(res - zr), v)   the sum post-op: the zero point is
+ * subtracted, then an FMA relu: v = max(v, 0) dst = rne(sat(v * (1 / sy) + (float)zy))       zero point added
+ * before rounding, two roundings ADD          d(q) = s * (float)(q - z); c = d0 + d1; relu and dst as above
+ *   AVGPOOL      dst = sat(rne((float)(sum of src) * (1 / n)))  raw codes: at ties an odd zero point differs
+ * from fbgemm
+ *
+ * Both: INPUT dst = sat(rne((float)p * (1 / s)) + z); RELU dst = max(src, z); logits s * (float)(code - z).
+ */
+#ifndef QB_ENGINE_REFERENCE_ARITHMETIC_H
+#define QB_ENGINE_REFERENCE_ARITHMETIC_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "quant/qgraph.h"
+
+/* The tail of one CONV or DENSE: accumulators to codes. */
+struct qb_requant {
+    enum qb_arithmetic arithmetic;
+    int oc;
+    bool relu;
+    int32_t zero_point; /* zy */
+    bool per_tensor;    /* fbgemm: one weight scale, the bias joins by FMA */
+    float bia_factor;   /* fbgemm, per_tensor: 1 / aw */
+    const float *bia;   /* [oc] fbgemm per channel: bia / aw; else bia */
+    const float *scale; /* [oc] fbgemm: m; onednn: sx * sw */
+    float dst_inverse;  /* onednn: 1 / sy */
+    float res_scale;    /* onednn, fused_add */
+    int32_t res_zero_point;
+};
+/* Arrays live in `arena`. Scales that leave float32's range in a product or quotient are QB_EUNSUPPORTED. */
+enum qb_status qb_requant_init(const struct qb_qgraph *graph, int node, struct qb_arena *arena,
+                               struct qb_requant *out, struct qb_error *err);
+/* acc [pixels][oc] -> dst [pixels][oc]. residual: codes [pixels][oc] of src[1] when the node has fused_add,
+ * else NULL. */
+void qb_requant_run(const struct qb_requant *requant, const int32_t *acc, const uint8_t *residual,
+                    size_t pixels, uint8_t *dst);
+
+/* ADD: every code of each source dequantized once. */
+struct qb_add {
+    enum qb_arithmetic arithmetic;
+    bool relu;
+    float src0[256], src1[256];
+    float dst_inverse; /* 1 / sy */
+    int32_t zero_point;
+};
+void qb_add_init(const struct qb_qgraph *graph, int node, struct qb_add *out);
+/* dst may be src0 or src1. */
+void qb_add_run(const struct qb_add *add, const uint8_t *src0, const uint8_t *src1, size_t count,
+                uint8_t *dst);
+
+/* AVGPOOL: `sum` of the `n` raw codes of one window and channel, n <= 2^23. */
+uint8_t qb_avgpool_code(enum qb_arithmetic arithmetic, int32_t sum, int32_t n, int32_t zero_point);
+
+/* INPUT: the code of every pixel value. */
+void qb_input_table(const struct qb_qparams *q, uint8_t table[256]);
+
+static inline float qb_dequantize(const struct qb_qparams *q, uint8_t code)
+{
+    return q->scale * (float)(code - q->zero_point);
+}
+
+#endif

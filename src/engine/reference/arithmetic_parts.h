@@ -1,0 +1,42 @@
+/* Between arithmetic.c and the two arithmetics only: roundings, and what each arithmetic implements. */
+#ifndef QB_ENGINE_REFERENCE_ARITHMETIC_PARTS_H
+#define QB_ENGINE_REFERENCE_ARITHMETIC_PARTS_H
+
+#include <math.h>
+
+#include "engine/reference/arithmetic.h"
+
+static inline int32_t qb_clamp(int32_t x, int32_t low, int32_t high)
+{
+    return x < low ? low : x > high ? high : x;
+}
+
+/* clamp(rne(x) + zero_point, low, 255) for low in 0..255. Limiting x first changes no result, because limits
+ * and zero point are integers within +-255, and it keeps the conversion to int defined for every float. */
+static inline uint8_t qb_round_then_add(float x, int32_t zero_point, int32_t low)
+{
+    const float limited = x < -512.0F ? -512.0F : x > 512.0F ? 512.0F : x;
+    return (uint8_t)qb_clamp((int32_t)lrintf(limited) + zero_point, low, 255);
+}
+
+/* sat(rne(x + zero_point)), the sum in float. */
+static inline uint8_t qb_add_then_round(float x, float zero_point)
+{
+    const float sum = x + zero_point;
+    return (uint8_t)lrintf(sum < 0.0F ? 0.0F : sum > 255.0F ? 255.0F : sum);
+}
+
+void qb_fbgemm_requant(const struct qb_requant *r, const int32_t *acc, size_t pixels, uint8_t *dst);
+void qb_fbgemm_add_table(const struct qb_qparams *q, float table[256]);
+void qb_fbgemm_add(const struct qb_add *add, const uint8_t *src0, const uint8_t *src1, size_t count,
+                   uint8_t *dst);
+uint8_t qb_fbgemm_avgpool(int32_t sum, int32_t n, int32_t zero_point);
+
+void qb_onednn_requant(const struct qb_requant *r, const int32_t *acc, const uint8_t *residual, size_t pixels,
+                       uint8_t *dst);
+void qb_onednn_add_table(const struct qb_qparams *q, float table[256]);
+void qb_onednn_add(const struct qb_add *add, const uint8_t *src0, const uint8_t *src1, size_t count,
+                   uint8_t *dst);
+uint8_t qb_onednn_avgpool(int32_t sum, int32_t n);
+
+#endif

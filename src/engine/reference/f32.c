@@ -1,0 +1,195 @@
+/* The f32 half of the reference engine: struct qb_graph node by node, one image at a time, every sum in the
+ * order of its loop. Output channels are the inner loop (weights packed [window element][oc]), which keeps
+ * that order and still lets compilers use vectors. Frameworks sum in other orders: results agree to rounding,
+ * not to the bit. */
+#include <math.h>
+#include <string.h>
+
+#include "engine/reference/reference.h"
+#include "engine/reference/runner.h"
+
+struct net {
+    const struct qb_graph *graph;
+    const float **wei; /* [graph->count]; CONV: [kh][kw][ic][oc], DENSE: [ic][oc] */
+    int logits;        /* node */
+};
+
+static void run_conv(const struct qb_node *n, struct qb_shape s, const float *wei, const float *src,
+                     float *dst, float *acc)
+{
+    const size_t oc = (size_t)n->oc;
+    for (int y = 0; y < n->dst.h; y++) {
+        for (int x = 0; x < n->dst.w; x++, dst += oc) {
+            memset(acc, 0, oc * sizeof *acc);
+            for (int i = 0; i < n->kh; i++) {
+                const int sy = y * n->stride_h - n->pad_t + i;
+                for (int j = 0; j < n->kw; j++) {
+                    const int sx = x * n->stride_w - n->pad_l + j;
+                    if (sy < 0 || sy >= s.h || sx < 0 || sx >= s.w) {
+                        continue;
+                    }
+                    const float *const from = src + ((size_t)sy * (size_t)s.w + (size_t)sx) * (size_t)s.c;
+                    const float *w = wei + (size_t)(i * n->kw + j) * (size_t)s.c * oc;
+                    for (int c = 0; c < s.c; c++, w += oc) {
+                        for (size_t k = 0; k < oc; k++) {
+                            acc[k] += from[c] * w[k];
+                        }
+                    }
+                }
+            }
+            for (size_t k = 0; k < oc; k++) {
+                dst[k] = acc[k] + n->bia[k];
+            }
+        }
+    }
+}
+
+static void run_dense(const struct qb_node *n, const float *wei, const float *src, float *dst)
+{
+    const size_t oc = (size_t)n->oc;
+    memset(dst, 0, oc * sizeof *dst);
+    for (int c = 0; c < n->ic; c++, wei += oc) {
+        for (size_t k = 0; k < oc; k++) {
+            dst[k] += src[c] * wei[k];
+        }
+    }
+    for (size_t k = 0; k < oc; k++) {
+        dst[k] += n->bia[k];
+    }
+}
+
+static void run_avgpool(const struct qb_node *n, struct qb_shape s, const float *src, float *dst)
+{
+    const float count = (float)n->kh * (float)n->kw;
+    for (int y = 0; y < n->dst.h; y++) {
+        for (int x = 0; x < n->dst.w; x++) {
+            for (int k = 0; k < s.c; k++) {
+                float sum = 0.0F;
+                for (int i = 0; i < n->kh; i++) {
+                    for (int j = 0; j < n->kw; j++) {
+                        sum += src[((y * n->stride_h + i) * s.w + x * n->stride_w + j) * s.c + k];
+                    }
+                }
+                *dst++ = sum / count;
+            }
+        }
+    }
+}
+
+/* Over the channels of every pixel, with the largest value subtracted first. */
+static void run_softmax(const float *src, size_t pixels, size_t channels, float *dst)
+{
+    for (size_t p = 0; p < pixels; p++, src += channels, dst += channels) {
+        float largest = src[0], sum = 0.0F;
+        for (size_t k = 1; k < channels; k++) {
+            largest = src[k] > largest ? src[k] : largest;
+        }
+        for (size_t k = 0; k < channels; k++) {
+            dst[k] = expf(src[k] - largest);
+            sum += dst[k];
+        }
+        for (size_t k = 0; k < channels; k++) {
+            dst[k] /= sum;
+        }
+    }
+}
+
+static void forward(const struct qb_runner *runner, const uint8_t *image, void *const *tensors, void *scratch,
+                    float *logits)
+{
+    const struct net *const net = runner->net;
+    for (int i = 0; i < net->graph->count; i++) {
+        const struct qb_node *const n = &net->graph->nodes[i];
+        const int source = n->op == QB_OP_INPUT ? 0 : n->src[0];
+        const struct qb_shape s = net->graph->nodes[source].dst;
+        const float *const src = tensors[source];
+        const float *const src1 = n->op == QB_OP_ADD ? tensors[n->src[1]] : NULL;
+        float *const dst = tensors[i];
+        const size_t count = runner->counts[i];
+        switch (n->op) {
+        case QB_OP_INPUT:
+            for (size_t k = 0; k < count; k++) {
+                dst[k] = (float)image[k];
+            }
+            break;
+        case QB_OP_CONV: run_conv(n, s, net->wei[i], src, dst, scratch); break;
+        case QB_OP_DENSE: run_dense(n, net->wei[i], src, dst); break;
+        case QB_OP_ADD:
+            for (size_t k = 0; k < count; k++) {
+                dst[k] = src[k] + src1[k];
+            }
+            break;
+        case QB_OP_RELU:
+            for (size_t k = 0; k < count; k++) {
+                dst[k] = src[k] > 0.0F ? src[k] : 0.0F;
+            }
+            break;
+        case QB_OP_AVGPOOL: run_avgpool(n, s, src, dst); break;
+        case QB_OP_SOFTMAX: run_softmax(src, (size_t)s.h * (size_t)s.w, (size_t)s.c, dst); break;
+        default: break; /* refused by qb_check_graph */
+        }
+    }
+    memcpy(logits, tensors[net->logits], runner->counts[net->logits] * sizeof *logits);
+}
+
+/* [oc][ic][taps] -> [taps][ic][oc] */
+static const float *pack(const struct qb_node *n, struct qb_runner *runner, struct qb_error *err)
+{
+    const size_t taps = n->op == QB_OP_CONV ? (size_t)n->kh * (size_t)n->kw : 1;
+    const size_t ic = (size_t)n->ic, oc = (size_t)n->oc;
+    float *const wei = qb_runner_array(runner, taps * ic * oc, sizeof *wei, err);
+    for (size_t k = 0; wei && k < oc; k++) {
+        for (size_t c = 0; c < ic; c++) {
+            for (size_t t = 0; t < taps; t++) {
+                wei[(t * ic + c) * oc + k] = n->wei[(k * ic + c) * taps + t];
+            }
+        }
+    }
+    return wei;
+}
+
+static enum qb_status make_net(const struct qb_graph *graph, struct qb_runner *runner, struct qb_error *err)
+{
+    struct net *const net = qb_runner_array(runner, 1, sizeof *net, err);
+    size_t *const counts = net ? qb_runner_array(runner, (size_t)graph->count, sizeof *counts, err) : NULL;
+    if (!counts || !(net->wei = qb_runner_array(runner, (size_t)graph->count, sizeof *net->wei, err))) {
+        return err->status;
+    }
+    size_t acc_max = 1;
+    for (int i = 0; i < graph->count; i++) {
+        const struct qb_node *const n = &graph->nodes[i];
+        counts[i] = qb_shape_count(n->dst);
+        if (n->op == QB_OP_CONV || n->op == QB_OP_DENSE) {
+            acc_max = (size_t)n->oc > acc_max ? (size_t)n->oc : acc_max;
+            net->wei[i] = pack(n, runner, err);
+            if (!net->wei[i]) {
+                return err->status;
+            }
+        }
+    }
+    net->graph = graph;
+    net->logits = graph->nodes[graph->count - 1].op == QB_OP_SOFTMAX ? graph->count - 2 : graph->count - 1;
+    runner->base.classes = (int)counts[net->logits];
+    runner->image_bytes = counts[0];
+    runner->forward = forward;
+    runner->net = net;
+    runner->nodes = graph->count;
+    runner->element = sizeof(float);
+    runner->counts = counts;
+    runner->scratch_bytes = acc_max * sizeof(float);
+    return qb_runner_prepare(runner, err);
+}
+
+enum qb_status qb_reference_create_f32(const struct qb_graph *graph, const struct qb_engine_options *options,
+                                       struct qb_engine **out, struct qb_error *err)
+{
+    struct qb_runner *runner;
+    QB_TRY(qb_runner_create(options, &runner, err));
+    const enum qb_status status = make_net(graph, runner, err);
+    if (status != QB_OK) {
+        qb_runner_destroy(&runner->base);
+        return status;
+    }
+    *out = &runner->base;
+    return QB_OK;
+}
