@@ -1,5 +1,5 @@
-/* Keras .h5 files (HDF5): the functional model's layers and weights -> a raw graph. Without libhdf5 at build time the
- * function says which package is missing. */
+/* Keras .h5 files (HDF5): the functional model's layers and weights -> a raw graph. Without libhdf5 at build
+ * time the function says which package is missing. */
 #ifndef QB_MODEL_KERAS_H
 #define QB_MODEL_KERAS_H
 
