@@ -1,0 +1,33 @@
+/* From a range to scale and zero point: UniformQuantizationObserverBase._calculate_qparams and
+ * calculate_qmin_qmax of torch/ao/quantization (2.13). */
+#ifndef QB_QUANT_QPARAMS_H
+#define QB_QUANT_QPARAMS_H
+
+#include "base/status.h"
+#include "config/scheme.h"
+#include "quant/qgraph.h"
+
+/* Storage range of a dtype's codes, outside form. */
+void qb_dtype_range(enum qb_dtype dtype, int *min, int *max);
+
+/* The range that scale and zero point are derived from: quant_min and quant_max if given, else the dtype's;
+ * halved with reduce_range (floor, so -127 becomes -64). */
+void qb_spec_quant_range(const struct qb_observer_spec *spec, int *min, int *max);
+
+/* Outside code = inside code + shift, zero points alike (qgraph.h: inside are u8 activations and s8 weights).
+ */
+static inline int qb_activation_shift(enum qb_dtype dtype)
+{
+    return dtype == QB_QINT8 ? -128 : 0;
+}
+static inline int qb_weight_shift(enum qb_dtype dtype)
+{
+    return dtype == QB_QUINT8 ? 128 : 0;
+}
+
+/* scale, quant_min and quant_max, and zero_point in OUTSIDE form (the caller subtracts the shift). A range
+ * that is not finite, or too wide for a float32 scale, is QB_EINPUT. */
+enum qb_status qb_qparams_derive(const struct qb_observer_spec *spec, float min, float max,
+                                 struct qb_qparams *out, struct qb_error *err);
+
+#endif

@@ -1,0 +1,74 @@
+/* Weight observation and quantization: see weights.h. */
+#include "quant/weights.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+#include "quant/observer.h"
+#include "quant/qparams.h"
+
+/* code = rne(x * (1 / scale)) + zero_point (FBGEMM's Quantize), limited to the range that the scale was
+ * derived from (_clamp_weights; the whole dtype's range is its saturation), then shifted inside. */
+static void quantize(const float *wei, size_t count, const struct qb_qparams *q, int shift, int8_t *codes)
+{
+    const float inverse = 1.0f / q->scale;
+    const float low = (float)(q->quant_min - q->zero_point), high = (float)(q->quant_max - q->zero_point);
+    for (size_t i = 0; i < count; i++) {
+        float t = nearbyintf(wei[i] * inverse);
+        t = t > low ? t : low;
+        t = t < high ? t : high;
+        codes[i] = (int8_t)((int)t + q->zero_point - shift);
+    }
+}
+
+static enum qb_status observe(const struct qb_observer_spec *spec, const struct qb_observer_ops *ops,
+                              const float *wei, size_t count, size_t ranges, float *min, float *max,
+                              struct qb_error *err)
+{
+    struct qb_observer *observer = NULL;
+    QB_TRY(ops->create(spec, ranges, &observer, err));
+    enum qb_status status = ops->observe(observer, wei, count, err);
+    if (status == QB_OK) {
+        status = ops->range(observer, min, max, err);
+    }
+    ops->destroy(observer);
+    return status;
+}
+
+enum qb_status qb_weights_quantize(const struct qb_observer_spec *spec, const float *wei, int channels,
+                                   size_t each, struct qb_arena *arena, struct qb_quantized_weights *out,
+                                   struct qb_error *err)
+{
+    const struct qb_observer_ops *const ops = qb_observer_find(spec->observer);
+    const size_t ranges = ops->per_channel ? (size_t)channels : 1;
+    size_t count;
+    if (__builtin_mul_overflow((size_t)channels, each, &count)) {
+        return qb_fail_memory(err, each);
+    }
+    int8_t *const codes = qb_arena_array(arena, count, sizeof *codes);
+    float *const scales = qb_arena_array(arena, ranges, sizeof *scales);
+    int32_t *const zero_points = qb_arena_array(arena, ranges, sizeof *zero_points);
+    float *const min = calloc(2 * ranges, sizeof *min);
+    if (!codes || !scales || !zero_points || !min) {
+        free(min);
+        return qb_fail_memory(err, count);
+    }
+    float *const max = min + ranges;
+    enum qb_status status = observe(spec, ops, wei, count, ranges, min, max, err);
+    const int shift = qb_weight_shift(spec->dtype);
+    const size_t slice = count / ranges;
+    for (size_t k = 0; k < ranges && status == QB_OK; k++) {
+        struct qb_qparams q;
+        status = qb_qparams_derive(spec, min[k], max[k], &q, err);
+        if (status == QB_OK) {
+            scales[k] = q.scale;
+            zero_points[k] = q.zero_point - shift;
+            quantize(wei + k * slice, slice, &q, shift, codes + k * slice);
+        }
+    }
+    free(min);
+    if (status == QB_OK) {
+        *out = (struct qb_quantized_weights){codes, (int)ranges, scales, zero_points};
+    }
+    return status;
+}

@@ -1,0 +1,21 @@
+/* Weights: observed once and quantized, as torch.ao.nn.quantized.modules.utils._quantize_weight does. */
+#ifndef QB_QUANT_WEIGHTS_H
+#define QB_QUANT_WEIGHTS_H
+
+#include "base/arena.h"
+#include "base/status.h"
+#include "config/scheme.h"
+
+struct qb_quantized_weights {
+    const int8_t *codes;        /* inside form, order of the float weights */
+    int scale_count;            /* 1 or channels */
+    const float *scales;        /* [scale_count] */
+    const int32_t *zero_points; /* [scale_count], inside form */
+};
+
+/* `wei` holds `channels` slices of `each` floats. Arrays live in `arena`. */
+enum qb_status qb_weights_quantize(const struct qb_observer_spec *spec, const float *wei, int channels,
+                                   size_t each, struct qb_arena *arena, struct qb_quantized_weights *out,
+                                   struct qb_error *err);
+
+#endif
