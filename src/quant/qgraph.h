@@ -34,7 +34,9 @@ const char *qb_qop_name(enum qb_qop op);
 
 struct qb_qnode {
     enum qb_qop op;
-    const char *name; /* of the float node whose tensor this is (with relu fused: the conv or add, as PyTorch counts) */
+    /* Of the float node whose tensor this is: with a ReLU fused the conv or add, as PyTorch counts; with fused_add the add,
+     * whose scale and zero point it has, while kernel, weights and bias are those of the convolution merged into it. */
+    const char *name;
     int src[2];       /* node indices; src[1]: ADD's second operand, or the residual of a CONV with fused_add; else -1 */
     struct qb_shape dst;
     struct qb_qparams q; /* of dst */
@@ -51,7 +53,7 @@ struct qb_qnode {
 };
 
 struct qb_qgraph {
-    struct qb_arena *arena; /* owns everything */
+    struct qb_arena *arena; /* owns everything, this struct included */
     const char *scheme;     /* scheme name; "imported" when unknown */
     enum qb_arithmetic arithmetic;
     struct qb_qnode *nodes;
@@ -60,6 +62,7 @@ struct qb_qgraph {
     const char *calibration_hash;  /* qb_sample.hash; "" when unknown */
 };
 
+/* Accepts NULL. */
 void qb_qgraph_free(struct qb_qgraph *graph);
 
 /* Index of the node that holds the logits: the last one. */

@@ -1,0 +1,115 @@
+/* Calibration: one observer for each tensor that the scheme observes (roles.h). See quantize.h. */
+#include "quant/quantize.h"
+
+#include <stdlib.h>
+
+#include "quant/observer.h"
+#include "quant/qparams.h"
+#include "quant/roles.h"
+#include "quant/scheme_check.h"
+
+struct qb_calibration {
+    const struct qb_graph *graph;
+    const struct qb_scheme *scheme;
+    const struct qb_observer_ops *ops;
+    /* Both [graph->count], by the float node whose tensor is observed; NULL where none is. */
+    struct qb_observer **observers;
+    const char **names; /* the tensor's name: its producer's, not that of a RELU fused into it */
+};
+
+void qb_calibration_free(struct qb_calibration *calibration)
+{
+    if (!calibration) {
+        return;
+    }
+    for (int i = 0; calibration->observers && i < calibration->graph->count; i++) {
+        if (calibration->observers[i]) {
+            calibration->ops->destroy(calibration->observers[i]);
+        }
+    }
+    free(calibration->observers);
+    free(calibration->names);
+    free(calibration);
+}
+
+static enum qb_status create_observers(struct qb_calibration *c, struct qb_error *err)
+{
+    const size_t count = (size_t)c->graph->count;
+    struct qb_role *const roles = calloc(count + 1, sizeof *roles);
+    c->observers = calloc(count + 1, sizeof *c->observers);
+    c->names = calloc(count + 1, sizeof *c->names);
+    enum qb_status status = roles && c->observers && c->names
+                                ? qb_roles_plan(c->graph, c->scheme->fuse, roles, err)
+                                : qb_fail_memory(err, count * sizeof *roles);
+    for (size_t i = 0; i < count && status == QB_OK; i++) {
+        if (roles[i].observed) {
+            c->names[roles[i].tensor] = c->graph->nodes[i].name;
+            status = c->ops->create(&c->scheme->activations, 1, &c->observers[roles[i].tensor], err);
+        }
+    }
+    free(roles);
+    return status;
+}
+
+enum qb_status qb_calibration_create(const struct qb_graph *graph, const struct qb_scheme *scheme,
+                                     struct qb_calibration **out, struct qb_error *err)
+{
+    QB_TRY(qb_scheme_check_integer(scheme, err));
+    struct qb_calibration *const c = calloc(1, sizeof *c);
+    if (!c) {
+        return qb_fail_memory(err, sizeof *c);
+    }
+    c->graph = graph;
+    c->scheme = scheme;
+    c->ops = qb_observer_find(scheme->activations.observer);
+    const enum qb_status status = create_observers(c, err);
+    if (status != QB_OK) {
+        qb_calibration_free(c);
+        return status;
+    }
+    *out = c;
+    return QB_OK;
+}
+
+int qb_calibration_wants(const struct qb_calibration *calibration, int node)
+{
+    return node >= 0 && node < calibration->graph->count && calibration->observers[node] != NULL;
+}
+
+enum qb_status qb_calibration_observe(struct qb_calibration *calibration, int node, const float *values,
+                                      size_t count, struct qb_error *err)
+{
+    if (!qb_calibration_wants(calibration, node)) {
+        return QB_OK;
+    }
+    if (calibration->ops->observe(calibration->observers[node], values, count, err) != QB_OK) {
+        return qb_fail_prefix(err, "calibration: tensor \"%s\"", calibration->names[node]);
+    }
+    return QB_OK;
+}
+
+enum qb_status qb_calibration_qparams(const struct qb_calibration *calibration, struct qb_arena *arena,
+                                      struct qb_qparams_table *out, struct qb_error *err)
+{
+    const struct qb_observer_spec *const spec = &calibration->scheme->activations;
+    const size_t count = (size_t)calibration->graph->count;
+    struct qb_qparams_table table = {qb_arena_array(arena, count, sizeof *table.q),
+                                     qb_arena_array(arena, count, sizeof *table.set)};
+    if (!table.q || !table.set) {
+        return qb_fail_memory(err, count * sizeof *table.q);
+    }
+    for (size_t i = 0; i < count; i++) {
+        if (!calibration->observers[i]) {
+            continue;
+        }
+        float min, max;
+        if (calibration->ops->range(calibration->observers[i], &min, &max, err) != QB_OK ||
+            qb_qparams_derive(spec, min, max, &table.q[i], err) != QB_OK) {
+            return qb_fail_prefix(err, "calibration: tensor \"%s\"", calibration->names[i]);
+        }
+        table.q[i].zero_point -= qb_activation_shift(spec->dtype);
+        table.set[i] = true;
+    }
+    *out = table;
+    return QB_OK;
+}

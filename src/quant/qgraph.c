@@ -1,0 +1,122 @@
+/* The integer network as a value: names, size, identity. See qgraph.h. */
+#include "quant/qgraph.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+const char *qb_qop_name(enum qb_qop op)
+{
+    switch (op) {
+    case QB_QOP_INPUT: return "input";
+    case QB_QOP_CONV: return "conv";
+    case QB_QOP_DENSE: return "dense";
+    case QB_QOP_ADD: return "add";
+    case QB_QOP_RELU: return "relu";
+    case QB_QOP_AVGPOOL: return "avgpool";
+    }
+    return "unknown";
+}
+
+void qb_qgraph_free(struct qb_qgraph *graph)
+{
+    if (graph) {
+        qb_arena_destroy(graph->arena); /* the graph itself lives in it */
+    }
+}
+
+int qb_qgraph_find(const struct qb_qgraph *graph, const char *name)
+{
+    for (int i = 0; i < graph->count; i++) {
+        if (strcmp(graph->nodes[i].name, name) == 0) {
+            return i;
+        }
+    }
+    return -1;
+}
+
+static bool has_weights(const struct qb_qnode *node)
+{
+    return node->op == QB_QOP_CONV || node->op == QB_QOP_DENSE;
+}
+
+static size_t weight_count(const struct qb_qnode *node)
+{
+    const size_t taps = node->op == QB_QOP_CONV ? (size_t)node->kh * (size_t)node->kw : 1;
+    return taps * (size_t)node->ic * (size_t)node->oc;
+}
+
+size_t qb_qgraph_bytes(const struct qb_qgraph *graph)
+{
+    size_t bytes = 0;
+    for (int i = 0; i < graph->count; i++) {
+        const struct qb_qnode *const node = &graph->nodes[i];
+        if (has_weights(node)) {
+            bytes += weight_count(node) + sizeof(float) * (size_t)node->oc +
+                     (sizeof(float) + 1) * (size_t)node->wei_scale_count;
+        }
+    }
+    return bytes;
+}
+
+/* A chain of digests: each link covers the one before it and one node, so no buffer has to hold the network.
+ * Numbers are little-endian 32-bit words whatever the struct's layout. */
+enum { FIELDS = 21, ARRAYS = 4, LINK = (1 + ARRAYS) * (QB_SHA256_HEX - 1) + FIELDS * 4 };
+
+static uint32_t float_bits(float value)
+{
+    uint32_t bits;
+    memcpy(&bits, &value, sizeof bits);
+    return bits;
+}
+
+static void add_link(const struct qb_qnode *node, char chain[QB_SHA256_HEX])
+{
+    unsigned char link[LINK] = {0};
+    unsigned char *at = link;
+    const uint32_t fields[FIELDS] = {
+        (uint32_t)node->op,        (uint32_t)node->src[0],       (uint32_t)node->src[1],
+        (uint32_t)node->dst.h,     (uint32_t)node->dst.w,        (uint32_t)node->dst.c,
+        float_bits(node->q.scale), (uint32_t)node->q.zero_point, (uint32_t)node->relu,
+        (uint32_t)node->fused_add, (uint32_t)node->kh,           (uint32_t)node->kw,
+        (uint32_t)node->stride_h,  (uint32_t)node->stride_w,     (uint32_t)node->pad_t,
+        (uint32_t)node->pad_l,     (uint32_t)node->pad_b,        (uint32_t)node->pad_r,
+        (uint32_t)node->ic,        (uint32_t)node->oc,           (uint32_t)node->wei_scale_count,
+    };
+    memcpy(at, chain, QB_SHA256_HEX - 1);
+    at += QB_SHA256_HEX - 1;
+    for (int i = 0; i < FIELDS; i++) {
+        for (int b = 0; b < 4; b++) {
+            *at++ = (unsigned char)(fields[i] >> (8 * b));
+        }
+    }
+    if (has_weights(node)) {
+        const struct {
+            const void *data;
+            size_t size;
+        } arrays[ARRAYS] = {
+            {node->wei, weight_count(node)},
+            {node->wei_scales, (size_t)node->wei_scale_count * sizeof(float)},
+            {node->wei_zero_points, (size_t)node->wei_scale_count * sizeof(int32_t)},
+            {node->bia, (size_t)node->oc * sizeof(float)},
+        };
+        for (int i = 0; i < ARRAYS; i++) {
+            char hex[QB_SHA256_HEX];
+            qb_sha256(arrays[i].data, arrays[i].size, hex);
+            memcpy(at, hex, QB_SHA256_HEX - 1);
+            at += QB_SHA256_HEX - 1;
+        }
+    }
+    qb_sha256(link, sizeof link, chain);
+}
+
+void qb_qgraph_hash(const struct qb_qgraph *graph, char hex[QB_HASH64_HEX])
+{
+    char chain[QB_SHA256_HEX];
+    const char *const arithmetic = qb_arithmetic_name(graph->arithmetic);
+    qb_sha256(arithmetic, strlen(arithmetic), chain);
+    for (int i = 0; i < graph->count; i++) {
+        add_link(&graph->nodes[i], chain);
+    }
+    memcpy(hex, chain, QB_HASH64_HEX - 1);
+    hex[QB_HASH64_HEX - 1] = 0;
+}

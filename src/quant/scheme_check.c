@@ -1,0 +1,176 @@
+/* Whether a scheme can be carried out: against the observer table and the rules of PyTorch's observers. */
+#include "quant/scheme_check.h"
+
+#include <float.h>
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "quant/histogram.h"
+#include "quant/observer.h"
+#include "quant/qparams.h"
+#include "quant/quantize.h"
+
+/* One half of a qconfig, with the words for its messages. */
+struct half {
+    char file[512];  /* and the line, where known */
+    const char *key; /* "weights" or "activations" */
+    bool weights;
+    const struct qb_observer_spec *spec;
+};
+
+static const struct {
+    unsigned bit;
+    const char *key;
+} options[] = {
+    {QB_OPTION_QUANT_RANGE, "quant_min, quant_max"},
+    {QB_OPTION_EPS, "eps"},
+    {QB_OPTION_AVERAGING_CONSTANT, "averaging_constant"},
+    {QB_OPTION_BINS, "bins"},
+};
+enum { OPTION_COUNT = sizeof options / sizeof options[0] };
+
+static const char *file_of(const struct qb_scheme *scheme)
+{
+    return scheme->path ? scheme->path : scheme->name;
+}
+
+/* "a, b, c" into text. */
+static void append(char *text, size_t size, const char *word)
+{
+    const size_t used = strlen(text);
+    snprintf(text + used, size - used, "%s%s", used ? ", " : "", word);
+}
+
+static enum qb_status check_observer(const struct half *half, struct qb_error *err)
+{
+    char known[256] = "";
+    for (const struct qb_observer_ops *const *ops = qb_observers; *ops; ops++) {
+        if (half->weights || !(*ops)->per_channel) {
+            append(known, sizeof known, (*ops)->name);
+        }
+    }
+    if (!half->spec->observer) {
+        return qb_fail(err, QB_EINPUT, "%s: %s.observer is missing; one of %s is expected", half->file,
+                       half->key, known);
+    }
+    const struct qb_observer_ops *const ops = qb_observer_find(half->spec->observer);
+    if (!ops) {
+        return qb_fail(err, QB_EINPUT, "%s: %s.observer \"%s\" is unknown; there are: %s", half->file,
+                       half->key, half->spec->observer, known);
+    }
+    if (ops->per_channel && !half->weights) {
+        return qb_fail(
+            err, QB_EINPUT,
+            "%s: %s.observer \"%s\" gives one range a channel, which only weights can have; use one of: %s",
+            half->file, half->key, ops->name, known);
+    }
+    return QB_OK;
+}
+
+static enum qb_status check_options(const struct half *half, struct qb_error *err)
+{
+    const struct qb_observer_spec *const spec = half->spec;
+    const struct qb_observer_ops *const ops = qb_observer_find(spec->observer);
+    const unsigned written = (spec->has_quant_range ? QB_OPTION_QUANT_RANGE : 0u) |
+                             (spec->has_eps ? QB_OPTION_EPS : 0u) |
+                             (spec->has_averaging_constant ? QB_OPTION_AVERAGING_CONSTANT : 0u) |
+                             (spec->has_bins ? QB_OPTION_BINS : 0u);
+    char known[128] = "";
+    for (int i = 0; i < OPTION_COUNT; i++) {
+        if (ops->options & options[i].bit) {
+            append(known, sizeof known, options[i].key);
+        }
+    }
+    for (int i = 0; i < OPTION_COUNT; i++) {
+        if (written & ~ops->options & options[i].bit) {
+            return qb_fail(err, QB_EINPUT, "%s: %s.%s: observer \"%s\" has no such option; it has: %s",
+                           half->file, half->key, options[i].key, ops->name, known);
+        }
+    }
+    /* Below FLT_MIN the reciprocal of a scale overflows. */
+    if (spec->has_eps && !(spec->eps >= FLT_MIN && spec->eps < INFINITY)) {
+        return qb_fail(err, QB_EINPUT,
+                       "%s: %s.eps is %g; a number of at least %g is expected (default 2^-23)", half->file,
+                       half->key, (double)spec->eps, (double)FLT_MIN);
+    }
+    if (spec->has_averaging_constant && !(spec->averaging_constant > 0 && spec->averaging_constant <= 1)) {
+        return qb_fail(
+            err, QB_EINPUT,
+            "%s: %s.averaging_constant is %g; a number above 0, at most 1, is expected (default 0.01)",
+            half->file, half->key, spec->averaging_constant);
+    }
+    if (spec->has_bins && (spec->bins < 1 || spec->bins > QB_HISTOGRAM_MAX_BINS)) {
+        return qb_fail(err, QB_EINPUT, "%s: %s.bins is %d; 1 to %d are expected (default 2048)", half->file,
+                       half->key, spec->bins, QB_HISTOGRAM_MAX_BINS);
+    }
+    return QB_OK;
+}
+
+static enum qb_status check_quant_range(const struct half *half, struct qb_error *err)
+{
+    const struct qb_observer_spec *const spec = half->spec;
+    int low, high;
+    qb_dtype_range(spec->dtype, &low, &high);
+    if (spec->has_quant_range && (spec->quant_min < low || spec->quant_max > high || spec->quant_min > 0 ||
+                                  spec->quant_max < 0 || spec->quant_min >= spec->quant_max)) {
+        return qb_fail(
+            err, QB_EINPUT,
+            "%s: %s.quant_min, quant_max are %d, %d; a range within %d..%d of %s that contains 0 is expected",
+            half->file, half->key, spec->quant_min, spec->quant_max, low, high, qb_dtype_name(spec->dtype));
+    }
+    if (spec->reduce_range && spec->symmetric && spec->dtype == QB_QUINT8) {
+        return qb_fail(err, QB_EUNSUPPORTED,
+                       "%s: %s.reduce_range cannot be combined with symmetric quint8 (PyTorch raises "
+                       "NotImplementedError); "
+                       "use symmetric: false, dtype: qint8 or reduce_range: false",
+                       half->file, half->key);
+    }
+    qb_spec_quant_range(spec, &low, &high);
+    if (low >= high) {
+        return qb_fail(
+            err, QB_EINPUT,
+            "%s: %s.reduce_range halves quant_min, quant_max to %d, %d; at least two codes are expected",
+            half->file, half->key, low, high);
+    }
+    return QB_OK;
+}
+
+enum qb_status qb_scheme_check(const struct qb_scheme *scheme, struct qb_error *err)
+{
+    if (scheme->fp32) {
+        return QB_OK;
+    }
+    struct half halves[] = {
+        {.key = "weights", .weights = true, .spec = &scheme->weights},
+        {.key = "activations", .spec = &scheme->activations},
+    };
+    for (int i = 0; i < 2; i++) {
+        if (halves[i].spec->line) {
+            snprintf(halves[i].file, sizeof halves[i].file, "%s:%d", file_of(scheme), halves[i].spec->line);
+        } else {
+            snprintf(halves[i].file, sizeof halves[i].file, "%s", file_of(scheme));
+        }
+        QB_TRY(check_observer(&halves[i], err));
+        QB_TRY(check_options(&halves[i], err));
+        QB_TRY(check_quant_range(&halves[i], err));
+    }
+    if ((scheme->fuse & QB_FUSE_CONV_ADD) && scheme->arithmetic != QB_ARITHMETIC_ONEDNN) {
+        return qb_fail(err, QB_EINPUT,
+                       "%s: fuse: conv_add needs arithmetic: onednn (here: %s), which adds in the "
+                       "convolution's float tail",
+                       file_of(scheme), qb_arithmetic_name(scheme->arithmetic));
+    }
+    return QB_OK;
+}
+
+enum qb_status qb_scheme_check_integer(const struct qb_scheme *scheme, struct qb_error *err)
+{
+    if (scheme->fp32) {
+        return qb_fail(err, QB_EINPUT,
+                       "scheme \"%s\" is the float network itself: there is nothing to quantize; name an "
+                       "integer scheme",
+                       scheme->name ? scheme->name : "fp32");
+    }
+    return qb_scheme_check(scheme, err);
+}
