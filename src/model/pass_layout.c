@@ -179,7 +179,9 @@ static enum qb_status step(struct qb_graph *graph, struct qb_node *node, const s
             out->from = graph->nodes[node->src[0]].dst;
         }
         return QB_OK;
-    case QB_OP_DENSE: *out = nhwc; return is_trivial(src) ? QB_OK : permute_dense(graph, src, node, err);
+    case QB_OP_DENSE:
+        *out = (struct order){.axis = {0, 1, 2, 3}, .flat = true, .from = node->dst};
+        return is_trivial(src) ? QB_OK : permute_dense(graph, src, node, err);
     case QB_OP_ADD: {
         const struct order *const other = &orders[node->src[1]];
         if (!same_order(src, other)) {

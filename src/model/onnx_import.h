@@ -1,0 +1,155 @@
+/* Inside of the ONNX importer: the state of one import, named values, attributes, and the operators'
+ * handlers. */
+#ifndef QB_MODEL_ONNX_IMPORT_H
+#define QB_MODEL_ONNX_IMPORT_H
+
+#include "model/graph_build.h"
+#include "model/onnx_proto.h"
+
+enum { QB_ONNX_MAX_RANK = 8 };
+
+/* A tensor known at import time: an initializer, the result of a Constant node, or of an operator on such. */
+struct onnx_constant {
+    int type; /* ONNX__TENSOR_PROTO__DATA_TYPE__FLOAT, INT8, UINT8, INT32 or INT64 */
+    int rank;
+    size_t dims[QB_ONNX_MAX_RANK];
+    size_t count;
+    const void *data; /* elements of that type, in the graph's arena */
+    /* Of a FLOAT made by DequantizeLinear of int8 or uint8, in the order of `data`; scales run along `axis`.
+     */
+    const struct qb_weight_codes *codes;
+    int axis;
+};
+
+/* What a tensor name stands for. */
+struct onnx_value {
+    const char *name;
+    const Onnx__TensorProto *initializer; /* not decoded yet */
+    const struct onnx_constant *constant; /* decoded; both NULL: a tensor of the graph */
+    int node;                             /* graph tensor: its node */
+    int rank;                             /* graph tensor: 4 or 2 */
+    bool integer;                         /* graph tensor: the codes that a QuantizeLinear makes */
+    int axes[4]; /* rank 4: the input's axis that each axis holds, until a window operator is met */
+};
+
+struct onnx_importer {
+    struct qb_graph *graph;
+    const Onnx__GraphProto *source;
+    void *values;           /* tsearch tree of struct onnx_value by name */
+    int64_t batch;          /* of the input; -1 when symbolic */
+    int64_t dims[3];        /* of the input, behind the batch */
+    bool layout_known;      /* a window operator told which of the input's axes are C, H, W */
+    size_t parameter_bytes; /* of all nodes so far (qb_onnx_charge) */
+};
+
+/* One node of the file being imported. */
+struct onnx_op {
+    struct onnx_importer *im;
+    const Onnx__NodeProto *node;
+    const char *name, *type;
+};
+
+/* Fails with "node 'NAME' (TYPE): ...". */
+enum qb_status qb_onnx_fail(const struct onnx_op *op, struct qb_error *err, enum qb_status status,
+                            const char *format, ...) __attribute__((format(printf, 4, 5)));
+
+/* Values (onnx_values.c). A defined name may not be defined again. */
+enum qb_status qb_onnx_define(struct onnx_importer *im, const struct onnx_value *value, struct qb_error *err);
+void qb_onnx_free_values(struct onnx_importer *im);
+/* NULL when the name is not defined (yet). */
+struct onnx_value *qb_onnx_find(const struct onnx_importer *im, const char *name);
+/* Decodes a TensorProto into the graph's arena. */
+enum qb_status qb_onnx_decode(struct onnx_importer *im, const Onnx__TensorProto *tensor,
+                              struct onnx_constant **out, struct qb_error *err);
+/* Looks up input `i`, which must be there. */
+enum qb_status qb_onnx_input(const struct onnx_op *op, size_t i, struct onnx_value **out,
+                             struct qb_error *err);
+bool qb_onnx_has_input(const struct onnx_op *op, size_t i);
+bool qb_onnx_is_constant(const struct onnx_value *value);
+/* Input `i` as a float tensor of the graph / as a constant / as a constant of one type. */
+enum qb_status qb_onnx_tensor(const struct onnx_op *op, size_t i, struct onnx_value **out,
+                              struct qb_error *err);
+enum qb_status qb_onnx_constant(const struct onnx_op *op, size_t i, const struct onnx_constant **out,
+                                struct qb_error *err);
+enum qb_status qb_onnx_floats(const struct onnx_op *op, size_t i, const struct onnx_constant **out,
+                              struct qb_error *err);
+enum qb_status qb_onnx_int64s(const struct onnx_op *op, size_t i, const struct onnx_constant **out,
+                              struct qb_error *err);
+/* Makes the node's first output a constant / the same as `value`. */
+enum qb_status qb_onnx_define_constant(const struct onnx_op *op, const struct onnx_constant *constant,
+                                       struct qb_error *err);
+enum qb_status qb_onnx_alias(const struct onnx_op *op, const struct onnx_value *value, struct qb_error *err);
+/* Appends graph node `node`, which reads node->src. Name and type come from `op`. */
+enum qb_status qb_onnx_emit(const struct onnx_op *op, struct qb_node *node, int *index, struct qb_error *err);
+/* Makes graph node `index`, which reads `src`, the node's first output; the rank may differ from src's. */
+enum qb_status qb_onnx_define_tensor(const struct onnx_op *op, const struct onnx_value *src, int index,
+                                     int rank, struct qb_error *err);
+/* qb_onnx_emit and qb_onnx_define_tensor for an operator of one source. */
+enum qb_status qb_onnx_emit_unary(const struct onnx_op *op, struct qb_node *node,
+                                  const struct onnx_value *src, int rank, struct qb_error *err);
+
+/* Counts `count` more parameters. One initializer may feed any number of nodes, each of which gets memory of
+ * its own sooner or later: the sum is kept in proportion to the file. */
+enum qb_status qb_onnx_charge(const struct onnx_op *op, size_t count, struct qb_error *err);
+
+/* Attributes (onnx_attributes.c). A missing one gives the default; a wrong type is an error. */
+enum qb_status qb_onnx_attr_int(const struct onnx_op *op, const char *name, int64_t fallback, int64_t *out,
+                                struct qb_error *err);
+enum qb_status qb_onnx_attr_float(const struct onnx_op *op, const char *name, float fallback, float *out,
+                                  struct qb_error *err);
+/* *values is NULL and *count 0 when it is missing. */
+enum qb_status qb_onnx_attr_ints(const struct onnx_op *op, const char *name, const int64_t **values,
+                                 size_t *count, struct qb_error *err);
+/* Copies at most size - 1 bytes; a longer one is an error. */
+enum qb_status qb_onnx_attr_string(const struct onnx_op *op, const char *name, const char *fallback,
+                                   char *out, size_t size, struct qb_error *err);
+const Onnx__AttributeProto *qb_onnx_attr(const struct onnx_op *op, const char *name);
+/* An integer attribute that must have the one value that this program supports. */
+enum qb_status qb_onnx_attr_expect(const struct onnx_op *op, const char *name, int64_t fallback, int64_t want,
+                                   struct qb_error *err);
+/* Axes as attribute `axes` or as input `i` (newer opsets); *count is 0 when there are none. */
+enum qb_status qb_onnx_axes(const struct onnx_op *op, size_t i, int rank, unsigned *mask, size_t *count,
+                            struct qb_error *err);
+
+/* Nodes on images (onnx_window.c). Emits `node` on src seen as N,C,H,W: as it is, or transposed there and
+ * back when `channels_last`. The first window operator also settles what the axes of the model's input mean.
+ */
+enum qb_status qb_onnx_emit_on_nchw(const struct onnx_op *op, struct qb_node *node,
+                                    const struct onnx_value *src, bool channels_last, int *index,
+                                    struct qb_error *err);
+/* The same, and the result is the node's first output. */
+enum qb_status qb_onnx_emit_image(const struct onnx_op *op, struct qb_node *node,
+                                  const struct onnx_value *src, bool channels_last, struct qb_error *err);
+enum qb_status qb_onnx_emit_transpose(const struct onnx_op *op, int src, const int perm[4], int *index,
+                                      struct qb_error *err);
+/* `axes` (of the input) are read as N, C, H, W. */
+enum qb_status qb_onnx_see_nchw(const struct onnx_op *op, const int axes[4], struct qb_error *err);
+
+/* Parameters (onnx_dense.c). Weights with oc as first axis: node->wei and codes. */
+enum qb_status qb_onnx_weights(const struct onnx_op *op, const struct onnx_constant *c, struct qb_node *node,
+                               struct qb_error *err);
+/* A matrix of weights with its codes, transposed. */
+enum qb_status qb_onnx_transpose_matrix(const struct onnx_op *op, const struct onnx_constant *c,
+                                        const struct onnx_constant **out, struct qb_error *err);
+/* Optional input `i` times `factor`: node->bia. */
+enum qb_status qb_onnx_bias(const struct onnx_op *op, size_t i, float factor, struct qb_node *node,
+                            struct qb_error *err);
+
+/* Handlers. */
+typedef enum qb_status qb_onnx_handler(const struct onnx_op *op, struct qb_error *err);
+/* onnx_window.c */
+qb_onnx_handler qb_onnx_conv, qb_onnx_average_pool, qb_onnx_global_average_pool, qb_onnx_reduce_mean,
+    qb_onnx_pad;
+/* onnx_affine.c */
+qb_onnx_handler qb_onnx_batch_normalization, qb_onnx_add, qb_onnx_sub, qb_onnx_mul, qb_onnx_div;
+/* onnx_dense.c */
+qb_onnx_handler qb_onnx_gemm, qb_onnx_matmul;
+/* onnx_simple.c */
+qb_onnx_handler qb_onnx_relu, qb_onnx_clip, qb_onnx_softmax, qb_onnx_identity, qb_onnx_dropout,
+    qb_onnx_constant_node;
+/* onnx_shape.c */
+qb_onnx_handler qb_onnx_transpose, qb_onnx_reshape, qb_onnx_flatten, qb_onnx_squeeze;
+/* onnx_quantize.c */
+qb_onnx_handler qb_onnx_quantize_linear, qb_onnx_dequantize_linear;
+
+#endif
