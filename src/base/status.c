@@ -32,8 +32,9 @@ enum qb_status qb_fail_prefix(struct qb_error *err, const char *format, ...)
     va_start(args, format);
     const int used = vsnprintf(err->text, sizeof err->text, format, args);
     va_end(args);
-    if (used >= 0 && (size_t)used < sizeof err->text) {
-        snprintf(err->text + used, sizeof err->text - (size_t)used, ": %s", old);
+    if (used >= 0 && (size_t)used < sizeof err->text - 2) {
+        strcat(err->text, ": ");
+        strncat(err->text, old, sizeof err->text - (size_t)used - 3);
     }
     flatten(err->text);
     return err->status;
