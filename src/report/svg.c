@@ -1,0 +1,141 @@
+/* The picture: accuracy with its interval against median latency, the Pareto front as steps. gnuplot draws it. */
+#include "report/views.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <math.h>
+#include <spawn.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+extern char **environ;
+
+/* gnuplot reads _ as a subscript and a quote as the end: neither is wanted in a label. */
+static void print_label(FILE *script, const char *text)
+{
+    for (; *text; text++) {
+        if (*text == '_') {
+            fputs("\\\\_", script);
+        } else if (*text != '"' && *text != '\\' && (unsigned char)*text >= ' ') {
+            fputc(*text, script);
+        }
+    }
+}
+
+static double value_of(const struct qb_row *r)
+{
+    return r->synthetic ? 100.0 * (double)r->agree / (double)r->images : 100 * r->accuracy;
+}
+
+static void write_script(const struct table *t, const size_t *front, size_t front_count, FILE *script)
+{
+    const int synthetic = t->lines[0].first->synthetic;
+    fputs("set terminal svg size 900,560 dynamic background rgb 'white' font 'sans-serif,13'\n"
+          "set grid lc rgb '#dddddd'\nset key bottom right\nset logscale x 2\nset offsets graph 0.06, graph 0.25, graph 0.06, graph 0.06\n"
+          "set xlabel 'median latency at batch 1, microseconds an image (log scale)'\n",
+          script);
+    fprintf(script, "set ylabel '%s'\n", synthetic ? "agreement with FP32, % (synthetic images)" : "top-1 accuracy, % (Wilson 95 % interval)");
+    fputs("$points << EOD\n", script);
+    for (size_t i = 0; i < t->count; i++) {
+        const struct qb_row *const r = t->lines[i].first;
+        if (isnan(r->median) || r->images <= 0) {
+            continue;
+        }
+        const double y = value_of(r);
+        fprintf(script, "%.4f %.4f %.4f %.4f \"", r->median, y, synthetic ? y : 100 * r->wilson_low,
+                synthetic ? y : 100 * r->wilson_high);
+        print_label(script, r->scheme);
+        fputs(" (", script);
+        print_label(script, r->engine);
+        fputs(")\"\n", script);
+    }
+    fputs("EOD\n$front << EOD\n", script);
+    for (size_t i = 0; i < front_count; i++) {
+        const struct qb_row *const r = t->lines[front[i]].first;
+        fprintf(script, "%.4f %.4f\n", r->median, value_of(r));
+    }
+    fputs("EOD\nplot $front using 1:2 with steps lw 2 lc rgb '#2a7f62' title 'Pareto front', \\\n"
+          "  $points using 1:2:3:4 with yerrorbars pt 7 ps 0.7 lc rgb '#1f4e9c' title 'combination', \\\n"
+          "  $points using 1:2:5 with labels left offset 0.8,0.4 font ',10' notitle\n",
+          script);
+}
+
+/* Runs `gnuplot script` and copies its standard output. */
+static enum qb_status run_gnuplot(const char *script, FILE *out, struct qb_error *err)
+{
+    int pipe_ends[2];
+    if (pipe2(pipe_ends, O_CLOEXEC) != 0) {
+        return qb_fail(err, QB_EIO, "a pipe to gnuplot: %s", strerror(errno));
+    }
+    posix_spawn_file_actions_t actions;
+    posix_spawn_file_actions_init(&actions);
+    posix_spawn_file_actions_adddup2(&actions, pipe_ends[1], STDOUT_FILENO);
+    posix_spawn_file_actions_addopen(&actions, STDERR_FILENO, "/dev/null", O_WRONLY, 0);
+    char name[] = "gnuplot";
+    char *const copy = strdup(script);
+    char *const argv[] = {name, copy, NULL};
+    pid_t pid;
+    const int spawned = copy ? posix_spawnp(&pid, name, &actions, NULL, argv, environ) : ENOMEM;
+    posix_spawn_file_actions_destroy(&actions);
+    free(copy);
+    close(pipe_ends[1]);
+    if (spawned != 0) {
+        close(pipe_ends[0]);
+        return qb_fail(err, QB_EUNSUPPORTED, "gnuplot draws the plot and is not here (Debian: gnuplot-nox): %s",
+                       strerror(spawned));
+    }
+    char buffer[4096];
+    size_t total = 0;
+    for (ssize_t n; (n = read(pipe_ends[0], buffer, sizeof buffer)) != 0;) {
+        if (n > 0) {
+            total += fwrite(buffer, 1, (size_t)n, out);
+        } else if (errno != EINTR) {
+            break;
+        }
+    }
+    close(pipe_ends[0]);
+    int result = 0;
+    while (waitpid(pid, &result, 0) < 0 && errno == EINTR) {
+    }
+    if (WIFEXITED(result) && WEXITSTATUS(result) == 127) {
+        return qb_fail(err, QB_EUNSUPPORTED, "gnuplot draws the plot and is not here (Debian: gnuplot-nox)");
+    }
+    if (!WIFEXITED(result) || WEXITSTATUS(result) != 0 || total == 0) {
+        return qb_fail(err, QB_EFAILED, "gnuplot failed on the plot of this table");
+    }
+    return QB_OK;
+}
+
+enum qb_status view_svg(const struct table *table, FILE *out, struct qb_error *err)
+{
+    size_t *const front = calloc(table->count, sizeof *front);
+    if (!front) {
+        return qb_fail_memory(err, table->count * sizeof *front);
+    }
+    const size_t front_count = table_pareto(table, front);
+    if (!front_count) {
+        free(front);
+        return qb_fail(err, QB_EINPUT, "no row has both accuracy and latency: there is nothing to plot");
+    }
+    const char *const base = getenv("TMPDIR");
+    char path[4096];
+    snprintf(path, sizeof path, "%s/qbench-plot-XXXXXX", base ? base : "/tmp");
+    const int fd = mkostemp(path, O_CLOEXEC);
+    FILE *const script = fd >= 0 ? fdopen(fd, "w") : NULL;
+    enum qb_status status = QB_OK;
+    if (script) {
+        write_script(table, front, front_count, script);
+    }
+    free(front);
+    if (!script || fclose(script) != 0) {
+        status = qb_fail(err, QB_EIO, "%s: the plot's script cannot be written: %s", path, strerror(errno));
+    } else {
+        status = run_gnuplot(path, out, err);
+    }
+    if (fd >= 0) {
+        unlink(path);
+    }
+    return status;
+}

@@ -1,0 +1,371 @@
+/* The main table as data: see table.h. */
+#include "report/table.h"
+
+#include <math.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "measure/roof.h"
+#include "measure/stats.h"
+
+const char *const table_titles[COLUMNS] = {
+    "scheme",     "weights", "activations", "observer",  "top-1 % [95 %]",          "vs FP32 (p)", "agree %",
+    "engine isa", "us/img median [p99]", "img/s", "% of roof", "speed-up", "hash", "status",
+};
+
+enum { MAX_NOTES = 64 };
+static const double significance = 0.05;
+
+static int same_combination(const struct qb_row *a, const struct qb_row *b)
+{
+    return strcmp(a->scheme, b->scheme) == 0 && strcmp(a->engine, b->engine) == 0 && strcmp(a->isa, b->isa) == 0 &&
+           a->threads == b->threads && strcmp(a->model_sha256, b->model_sha256) == 0 &&
+           strcmp(a->machine, b->machine) == 0;
+}
+
+static size_t merge(const struct qb_row *rows, size_t count, struct table_line *lines)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < count; i++) {
+        size_t j = 0;
+        while (j < n && !same_combination(lines[j].first, &rows[i])) {
+            j++;
+        }
+        if (j == n) {
+            lines[n++] = (struct table_line){.first = &rows[i], .largest = &rows[i], .p = NAN};
+            continue;
+        }
+        if (rows[i].batch < lines[j].first->batch) {
+            lines[j].first = &rows[i];
+        }
+        if (rows[i].batch > lines[j].largest->batch) {
+            lines[j].largest = &rows[i];
+        }
+    }
+    return n;
+}
+
+static int is_fp32(const struct table_line *line)
+{
+    return strcmp(line->first->scheme, "fp32") == 0;
+}
+
+static int has_latency(const struct table_line *line)
+{
+    return line->first->status == QB_ROW_OK && !isnan(line->first->median);
+}
+
+static int by_latency(const void *a, const void *b)
+{
+    const struct table_line *const x = a, *const y = b;
+    const int fx = has_latency(x), fy = has_latency(y);
+    if (fx != fy) {
+        return fy - fx;
+    }
+    if (fx && x->first->median != y->first->median) {
+        return x->first->median < y->first->median ? -1 : 1;
+    }
+    return x->first < y->first ? -1 : x->first > y->first;
+}
+
+/* One test a distinct result: two engines that give the same logits are not two hypotheses. */
+static enum qb_status correct_p(struct table *t, struct qb_error *err)
+{
+    double *const p = calloc(t->count + 1, sizeof *p);
+    size_t *const owner = calloc(t->count + 1, sizeof *owner);
+    if (!p || !owner) {
+        free(p);
+        free(owner);
+        return qb_fail_memory(err, t->count * sizeof *p);
+    }
+    size_t n = 0;
+    for (size_t i = 0; i < t->count; i++) {
+        const struct qb_row *const row = t->lines[i].first;
+        owner[i] = SIZE_MAX;
+        if (isnan(row->p)) {
+            continue;
+        }
+        for (size_t j = 0; j < i && owner[i] == SIZE_MAX; j++) {
+            if (owner[j] != SIZE_MAX && strcmp(t->lines[j].first->logits_hash, row->logits_hash) == 0) {
+                owner[i] = owner[j];
+            }
+        }
+        if (owner[i] == SIZE_MAX) {
+            owner[i] = n;
+            p[n++] = row->p;
+        }
+    }
+    qb_holm(p, n);
+    for (size_t i = 0; i < t->count; i++) {
+        t->lines[i].p = owner[i] == SIZE_MAX ? (double)NAN : p[owner[i]];
+    }
+    free(owner);
+    free(p);
+    return QB_OK;
+}
+
+static const char *number(struct table *t, double value, int digits, const char *unit)
+{
+    return isnan(value) ? "-" : qb_arena_printf(t->arena, "%.*f%s", digits, value, unit);
+}
+
+static double points(int64_t part, int64_t whole)
+{
+    return 100.0 * (double)part / (double)whole;
+}
+
+static void format_accuracy(struct table *t, struct table_line *line)
+{
+    const struct qb_row *const r = line->first;
+    if (r->images <= 0) {
+        line->cells[COL_TOP1] = line->cells[COL_VS_FP32] = line->cells[COL_AGREE] = "-";
+        return;
+    }
+    line->cells[COL_AGREE] = qb_arena_printf(t->arena, "%.2f", points(r->agree, r->images));
+    if (r->synthetic) {
+        line->cells[COL_TOP1] = "synthetic data";
+        line->cells[COL_VS_FP32] = "-";
+        return;
+    }
+    line->cells[COL_TOP1] = qb_arena_printf(t->arena, "%.2f [%.2f, %.2f]", 100 * r->accuracy, 100 * r->wilson_low,
+                                            100 * r->wilson_high);
+    line->cells[COL_VS_FP32] =
+        is_fp32(line) ? "baseline"
+                      : qb_arena_printf(t->arena, line->p < 0.001 ? "%+.2f (<0.001)" : "%+.2f (%.3f)",
+                                        points(r->only_this - r->only_fp32, r->images), line->p);
+}
+
+static void format_line(struct table *t, struct table_line *line)
+{
+    const struct qb_row *const r = line->first;
+    line->cells[COL_SCHEME] = r->scheme;
+    line->cells[COL_WEIGHTS] = r->weights;
+    line->cells[COL_ACTIVATIONS] = r->activations;
+    line->cells[COL_OBSERVER] = r->observer;
+    format_accuracy(t, line);
+    line->cells[COL_ENGINE] = r->threads == 1
+                                  ? qb_arena_printf(t->arena, "%s %s", r->engine, r->isa)
+                                  : qb_arena_printf(t->arena, "%s %s, %d threads", r->engine, r->isa, r->threads);
+    line->cells[COL_LATENCY] = has_latency(line) ? qb_arena_printf(t->arena, "%.1f [%.1f]", r->median, r->p99) : "-";
+    line->cells[COL_RATE] = number(t, line->largest->images_per_s, 0, "");
+    line->cells[COL_ROOF] = number(t, 100 * r->roof_share, 0, "");
+    line->cells[COL_SPEEDUP] = number(t, r->speedup, 2, "x");
+    line->cells[COL_HASH] = qb_arena_printf(t->arena, "%.8s", r->logits_hash[0] ? r->logits_hash : "-");
+    line->cells[COL_STATUS] = r->status == QB_ROW_FAILED    ? "FAILED"
+                              : r->status == QB_ROW_SKIPPED ? "SKIPPED"
+                              : r->exact[0] == '~'          ? "ok ~"
+                              : r->exact[0] == '='          ? "ok ="
+                                                            : "ok";
+}
+
+static void note(struct table *t, const char *format, ...) __attribute__((format(printf, 2, 3)));
+static void note(struct table *t, const char *format, ...)
+{
+    char text[1024];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+    const char *const copy = qb_arena_strdup(t->arena, text);
+    if (copy && t->note_count < MAX_NOTES) {
+        t->notes[t->note_count++] = copy;
+    }
+}
+
+static void make_headline(struct table *t)
+{
+    const struct table_line *best = NULL;
+    for (size_t i = 0; i < t->count && !best; i++) {
+        const struct table_line *const l = &t->lines[i];
+        if (has_latency(l) && !is_fp32(l) && !l->first->synthetic && l->p >= significance) {
+            best = l;
+        }
+    }
+    const struct qb_row *const any = t->count ? t->lines[0].first : NULL;
+    if (best) {
+        t->headline = qb_arena_printf(
+            t->arena, "Fastest scheme not distinguishable from FP32: %s on %s %s, %.1f us an image at batch %d (%.2f %%, "
+            "p = %.3f after Holm's correction).",
+            best->first->scheme, best->first->engine, best->first->isa, best->first->median, best->first->batch,
+            100 * best->first->accuracy, best->p);
+    } else if (any && any->synthetic) {
+        t->headline = "Synthetic images: accuracy is unknown, no scheme is recommended.";
+    } else {
+        t->headline = "No timed scheme is indistinguishable from FP32 at the 5 % level.";
+    }
+}
+
+/* The median share of images on which a scheme and FP32 are right and wrong in turn. */
+static double discordance(const struct table *t)
+{
+    double *const rho = calloc(t->count + 1, sizeof *rho);
+    size_t n = 0;
+    for (size_t i = 0; rho && i < t->count; i++) {
+        const struct qb_row *const r = t->lines[i].first;
+        if (r->images > 0 && r->only_fp32 >= 0) {
+            rho[n++] = (double)(r->only_fp32 + r->only_this) / (double)r->images;
+        }
+    }
+    double median = NAN;
+    if (n) {
+        qb_sort_doubles(rho, n);
+        median = qb_percentile_sorted(rho, n, 50);
+    }
+    free(rho);
+    return median;
+}
+
+static void make_notes(struct table *t)
+{
+    const struct qb_row *const r = t->lines[0].first;
+    const double rho = discordance(t);
+    note(t, "Model %s (%.2f million MACs, %lld KB of FP32 parameters); data %s, %lld test images.", r->model, r->macs / 1e6,
+         (long long)r->fp32_bytes / 1024, r->data, (long long)r->images);
+    note(t, "%s; %s; oneDNN %s; qbench %s.", r->cpu, r->compiler, r->onednn, r->version);
+    if (r->synthetic) {
+        note(t, "The images are SYNTHETIC: agreement with FP32 is meaningful, accuracy is not. `qbench fetch cifar10` brings "
+                "the real ones.");
+    } else if (!isnan(rho) && r->images > 0) {
+        note(t, "%lld images cannot separate schemes closer than %.2f points (80 %% power at the discordance seen, %.1f %%).",
+             (long long)r->images, 100 * qb_minimum_detectable(rho, (uint64_t)r->images), 100 * rho);
+    }
+    for (size_t i = 0; i < t->count; i++) {
+        const struct qb_row *const x = t->lines[i].first;
+        if (!isnan(x->roof_gmacs) && !is_fp32(&t->lines[i])) {
+            note(t, "Roof of %s, %d thread%s: %.0f int8 GMAC/s, so this network takes at least %.1f us an image.", x->isa,
+                 x->threads, x->threads == 1 ? "" : "s", x->roof_gmacs, qb_roof_bound_us(x->roof_gmacs, x->macs));
+            break;
+        }
+    }
+    if (!isnan(r->noise_floor)) {
+        note(t, "Noise floor (one engine timed twice, interleaved): differences below %.1f %% mean nothing.",
+             100 * r->noise_floor);
+    }
+    for (size_t i = 0; i < t->count; i++) {
+        const struct qb_row *const x = t->lines[i].first;
+        if (x->exact[0] == '~') {
+            note(t, "%s on %s: ~ the library's own rounding; %lld of %lld predictions differ from the scheme's exact "
+                    "arithmetic.",
+                 x->scheme, x->engine, (long long)x->changed, (long long)x->images);
+        }
+        if (x->roof_share > 1) {
+            note(t, "%s on %s: %.0f %% of the roof is impossible; the roof probe was disturbed, do not trust this run's "
+                    "percentages.",
+                 x->scheme, x->engine, 100 * x->roof_share);
+        }
+        if (x->status != QB_ROW_OK) {
+            note(t, "%s on %s: %s: %s", x->scheme, x->engine, x->status == QB_ROW_FAILED ? "FAILED" : "SKIPPED", x->message);
+        }
+    }
+    note(t, "ok = : equal to the reference engine bit for bit. Latency: batch %d, median [p99] in us; img/s at batch %d.",
+         r->batch, t->lines[0].largest->batch);
+}
+
+enum qb_status table_build(const struct qb_row *rows, size_t count, struct table *out, struct qb_error *err)
+{
+    if (!count) {
+        return qb_fail(err, QB_EINPUT, "there are no rows to show");
+    }
+    struct table t = {.arena = qb_arena_create()};
+    t.lines = t.arena ? qb_arena_array(t.arena, count, sizeof *t.lines) : NULL;
+    t.notes = t.lines ? qb_arena_array(t.arena, MAX_NOTES, sizeof *t.notes) : NULL;
+    if (!t.notes) {
+        qb_arena_destroy(t.arena);
+        return qb_fail_memory(err, count * sizeof *t.lines);
+    }
+    t.count = merge(rows, count, t.lines);
+    qsort(t.lines, t.count, sizeof *t.lines, by_latency);
+    const enum qb_status status = correct_p(&t, err);
+    if (status != QB_OK) {
+        qb_arena_destroy(t.arena);
+        return status;
+    }
+    for (size_t i = 0; i < t.count; i++) {
+        format_line(&t, &t.lines[i]);
+        for (int c = 0; c < COLUMNS; c++) {
+            if (!t.lines[i].cells[c]) {
+                qb_arena_destroy(t.arena);
+                return qb_fail_memory(err, 64);
+            }
+        }
+    }
+    make_headline(&t);
+    make_notes(&t);
+    if (!t.headline) {
+        qb_arena_destroy(t.arena);
+        return qb_fail_memory(err, 256);
+    }
+    *out = t;
+    return QB_OK;
+}
+
+void table_free(struct table *table)
+{
+    qb_arena_destroy(table->arena);
+    *table = (struct table){0};
+}
+
+static void print_padded(FILE *out, const char *text, int width, const char *end)
+{
+    fprintf(out, "%-*s%s", width, text, end);
+}
+
+void table_print_text(const struct table *table, FILE *out)
+{
+    int width[COLUMNS];
+    for (int c = 0; c < COLUMNS; c++) {
+        width[c] = (int)strlen(table_titles[c]);
+        for (size_t i = 0; i < table->count; i++) {
+            const int n = (int)strlen(table->lines[i].cells[c]);
+            width[c] = n > width[c] ? n : width[c];
+        }
+    }
+    for (int c = 0; c < COLUMNS; c++) {
+        print_padded(out, table_titles[c], c + 1 < COLUMNS ? width[c] : 0, c + 1 < COLUMNS ? "  " : "\n");
+    }
+    for (size_t i = 0; i < table->count; i++) {
+        for (int c = 0; c < COLUMNS; c++) {
+            print_padded(out, table->lines[i].cells[c], c + 1 < COLUMNS ? width[c] : 0, c + 1 < COLUMNS ? "  " : "\n");
+        }
+    }
+    fprintf(out, "\n%s\n\n", table->headline);
+    for (size_t i = 0; i < table->note_count; i++) {
+        fprintf(out, "* %s\n", table->notes[i]);
+    }
+}
+
+void table_print_markdown(const struct table *table, FILE *out)
+{
+    for (int c = 0; c < COLUMNS; c++) {
+        fprintf(out, "| %s %s", table_titles[c], c + 1 < COLUMNS ? "" : "|\n");
+    }
+    for (int c = 0; c < COLUMNS; c++) {
+        fprintf(out, "|---%s", c + 1 < COLUMNS ? "" : "|\n");
+    }
+    for (size_t i = 0; i < table->count; i++) {
+        for (int c = 0; c < COLUMNS; c++) {
+            fprintf(out, "| %s %s", table->lines[i].cells[c], c + 1 < COLUMNS ? "" : "|\n");
+        }
+    }
+    fprintf(out, "\n**%s**\n\n", table->headline);
+    for (size_t i = 0; i < table->note_count; i++) {
+        fprintf(out, "* %s\n", table->notes[i]);
+    }
+}
+
+size_t table_pareto(const struct table *table, size_t *indices)
+{
+    size_t n = 0;
+    double best = -1;
+    /* The lines are sorted by latency: whoever is better than all faster ones is on the front. */
+    for (size_t i = 0; i < table->count; i++) {
+        const struct table_line *const l = &table->lines[i];
+        const double value = l->first->synthetic ? (double)l->first->agree : l->first->accuracy;
+        if (has_latency(l) && value > best) {
+            indices[n++] = i;
+            best = value;
+        }
+    }
+    return n;
+}

@@ -1,0 +1,44 @@
+/* The main table as data: rows of one run merged into one line a combination, with every cell formatted, plus the
+ * sentences that belong below it. Text and Markdown differ only in how they print this. */
+#ifndef QB_REPORT_TABLE_H
+#define QB_REPORT_TABLE_H
+
+#include <stdio.h>
+
+#include "base/arena.h"
+#include "store/row.h"
+
+enum {
+    COL_SCHEME, COL_WEIGHTS, COL_ACTIVATIONS, COL_OBSERVER, COL_TOP1, COL_VS_FP32, COL_AGREE, COL_ENGINE, COL_LATENCY,
+    COL_RATE, COL_ROOF, COL_SPEEDUP, COL_HASH, COL_STATUS, COLUMNS
+};
+extern const char *const table_titles[COLUMNS];
+
+/* One combination: scheme x engine x isa x threads, over its batch sizes. */
+struct table_line {
+    const struct qb_row *first;   /* the row of the smallest batch: the latency shown */
+    const struct qb_row *largest; /* the row of the largest batch: the throughput shown */
+    double p;                     /* Holm-corrected over the lines shown; NAN for fp32 */
+    const char *cells[COLUMNS];
+};
+
+struct table {
+    struct qb_arena *arena;
+    struct table_line *lines; /* sorted by latency, those without one last */
+    size_t count;
+    const char *headline;     /* the fastest scheme not distinguishable from FP32 */
+    const char **notes;       /* sentences */
+    size_t note_count;
+};
+
+enum qb_status table_build(const struct qb_row *rows, size_t count, struct table *out, struct qb_error *err);
+void table_free(struct table *table);
+
+void table_print_text(const struct table *table, FILE *out);
+void table_print_markdown(const struct table *table, FILE *out);
+
+/* Indices of the lines on the Pareto front of (median latency, accuracy), fastest first; returns how many. Lines without
+ * both values are left out. `indices` holds table->count. */
+size_t table_pareto(const struct table *table, size_t *indices);
+
+#endif

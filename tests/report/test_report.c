@@ -1,0 +1,232 @@
+/* The views: merging of batches, order, Holm over distinct results, headline, CSV quoting, JSON nulls, Pareto front. */
+#include "testing.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <jansson.h>
+
+#include "report/report.h"
+#include "report/table.h"
+#include "store/columns.h"
+
+static struct qb_row make_row(const char *scheme, const char *engine, int batch, double median, int64_t correct, double p)
+{
+    struct qb_row r = {.threads = 1, .batch = batch, .images = 10000, .correct = correct, .agree = 9700, .changed = 0};
+    snprintf(r.scheme, sizeof r.scheme, "%s", scheme);
+    snprintf(r.engine, sizeof r.engine, "%s", engine);
+    snprintf(r.isa, sizeof r.isa, "avx2");
+    snprintf(r.logits_hash, sizeof r.logits_hash, "%s%08d", "aaaa", (int)correct);
+    r.accuracy = (double)correct / 10000;
+    r.wilson_low = r.accuracy - 0.006;
+    r.wilson_high = r.accuracy + 0.006;
+    r.only_fp32 = 100;
+    r.only_this = correct - 8719 + 100;
+    r.p = p;
+    r.median = r.min = r.p10 = median;
+    r.p99 = 2 * median;
+    r.images_per_s = 1e6 / median;
+    r.macs = 12.5e6;
+    r.roof_gmacs = 100;
+    r.roof_share = 12.5e6 / (median * 1e3) / 100;
+    r.speedup = 200 / median;
+    r.noise_floor = 0.01;
+    return r;
+}
+
+static struct qb_row fp32_row(int batch)
+{
+    struct qb_row r = make_row("fp32", "onednn", batch, 200, 8719, NAN);
+    r.only_fp32 = r.only_this = -1;
+    r.agree = 10000;
+    return r;
+}
+
+static char *render(const struct qb_row *rows, size_t count, enum qb_report_format format)
+{
+    struct qb_error err = {0};
+    char *text = NULL;
+    qbt_ok(qb_report_render(rows, count, format, &text, &err), &err);
+    return text;
+}
+
+static void batches_merge_and_lines_sort_by_latency(void **state)
+{
+    (void)state;
+    const struct qb_row rows[] = {
+        fp32_row(1), fp32_row(64), make_row("slow", "onednn", 1, 90, 8700, 0.4), make_row("slow", "onednn", 64, 50, 8700, 0.4),
+        make_row("fast", "onednn", 64, 30, 8600, 0.0001), make_row("fast", "onednn", 1, 60, 8600, 0.0001),
+    };
+    struct table table;
+    struct qb_error err = {0};
+    qbt_ok(table_build(rows, 6, &table, &err), &err);
+    assert_int_equal(table.count, 3);
+    assert_string_equal(table.lines[0].first->scheme, "fast");
+    assert_int_equal(table.lines[0].first->batch, 1);
+    assert_int_equal(table.lines[0].largest->batch, 64);
+    assert_string_equal(table.lines[0].cells[COL_LATENCY], "60.0 [120.0]");
+    assert_string_equal(table.lines[0].cells[COL_RATE], "33333");
+    assert_string_equal(table.lines[2].first->scheme, "fp32");
+    /* The significant one is faster, but must not be the headline. */
+    assert_non_null(strstr(table.headline, "FP32: slow on onednn"));
+    size_t front[3];
+    assert_int_equal(table_pareto(&table, front), 3);
+    table_free(&table);
+}
+
+static void holm_counts_a_result_once(void **state)
+{
+    (void)state;
+    /* Same hash = same hypothesis: two tests in all, so the smallest p doubles and does not triple. */
+    const struct qb_row rows[] = {
+        fp32_row(1),
+        make_row("a", "onednn", 1, 90, 8650, 0.02),
+        make_row("a", "reference", 1, 95, 8650, 0.02),
+        make_row("b", "onednn", 1, 80, 8700, 0.5),
+    };
+    struct table table;
+    struct qb_error err = {0};
+    qbt_ok(table_build(rows, 4, &table, &err), &err);
+    for (size_t i = 0; i < table.count; i++) {
+        if (strcmp(table.lines[i].first->scheme, "a") == 0) {
+            assert_float_equal(table.lines[i].p, 0.04, 1e-12);
+        }
+    }
+    table_free(&table);
+}
+
+static void failed_rows_come_last_with_their_reason(void **state)
+{
+    (void)state;
+    struct qb_row rows[] = {make_row("broken", "onednn", 1, NAN, 8650, 0.02), fp32_row(1)};
+    rows[0].status = QB_ROW_FAILED;
+    snprintf(rows[0].message, sizeof rows[0].message, "the convolution fell over");
+    char *const text = render(rows, 2, QB_REPORT_TEXT);
+    assert_true(strstr(text, "fp32") < strstr(text, "FAILED"));
+    assert_non_null(strstr(text, "broken on onednn: FAILED: the convolution fell over"));
+    free(text);
+}
+
+static void synthetic_data_shows_no_accuracy(void **state)
+{
+    (void)state;
+    struct qb_row rows[] = {fp32_row(1), make_row("a", "onednn", 1, 90, 8650, 0.02)};
+    rows[0].synthetic = rows[1].synthetic = 1;
+    char *const text = render(rows, 2, QB_REPORT_MARKDOWN);
+    assert_null(strstr(text, "86.50"));
+    assert_non_null(strstr(text, "SYNTHETIC"));
+    free(text);
+}
+
+static void impossible_roof_is_flagged(void **state)
+{
+    (void)state;
+    struct qb_row rows[] = {fp32_row(1), make_row("a", "onednn", 1, 90, 8650, 0.02)};
+    rows[1].roof_share = 1.3;
+    char *const text = render(rows, 2, QB_REPORT_TEXT);
+    assert_non_null(strstr(text, "130 % of the roof is impossible"));
+    free(text);
+}
+
+static void csv_quotes_and_leaves_blanks(void **state)
+{
+    (void)state;
+    struct qb_row row = make_row("a", "onednn", 1, 90, 8650, NAN);
+    snprintf(row.message, sizeof row.message, "said \"no\", twice");
+    char *const text = render(&row, 1, QB_REPORT_CSV);
+    assert_non_null(strstr(text, "\"said \"\"no\"\", twice\""));
+    assert_null(strstr(text, "nan"));
+    size_t header = 1, body = 1;
+    int quoted = 0;
+    const char *p = text;
+    for (; *p != '\r'; p++) {
+        header += *p == ',';
+    }
+    for (p += 2; *p != '\r' || quoted; p++) {
+        quoted ^= *p == '"';
+        body += *p == ',' && !quoted;
+    }
+    assert_int_equal(header, qb_column_count);
+    assert_int_equal(body, qb_column_count);
+    free(text);
+}
+
+static void json_has_every_column(void **state)
+{
+    (void)state;
+    const struct qb_row row = make_row("a", "onednn", 1, 90, 8650, NAN);
+    char *const text = render(&row, 1, QB_REPORT_JSON);
+    json_t *const root = json_loads(text, 0, NULL);
+    assert_non_null(root);
+    const json_t *const first = json_array_get(json_object_get(root, "rows"), 0);
+    assert_int_equal(json_object_size(first), qb_column_count);
+    assert_true(json_is_null(json_object_get(first, "p")));
+    assert_int_equal(json_integer_value(json_object_get(first, "correct")), 8650);
+    json_decref(root);
+    free(text);
+}
+
+static void a_dominated_line_is_not_on_the_front(void **state)
+{
+    (void)state;
+    const struct qb_row rows[] = {make_row("good", "onednn", 1, 50, 8700, 0.5), make_row("worse", "onednn", 1, 60, 8600, 0.5),
+                                  make_row("best", "onednn", 1, 70, 8710, 0.5)};
+    struct table table;
+    struct qb_error err = {0};
+    size_t front[3];
+    qbt_ok(table_build(rows, 3, &table, &err), &err);
+    assert_int_equal(table_pareto(&table, front), 2);
+    assert_int_equal(front[0], 0);
+    assert_int_equal(front[1], 2);
+    table_free(&table);
+}
+
+static void svg_or_the_package_that_is_missing(void **state)
+{
+    (void)state;
+    const struct qb_row rows[] = {fp32_row(1), make_row("under_score", "onednn", 1, 60, 8600, 0.5)};
+    struct qb_error err = {0};
+    char *text = NULL;
+    const enum qb_status status = qb_report_render(rows, 2, QB_REPORT_SVG, &text, &err);
+    if (status == QB_OK) {
+        assert_non_null(strstr(text, "<svg"));
+        assert_non_null(strstr(text, "under_score (onednn)"));
+        free(text);
+    } else {
+        qbt_error(status, QB_EUNSUPPORTED, &err, "gnuplot-nox");
+    }
+    /* Without gnuplot on the path it is always the sentence. */
+    const char *const path = getenv("PATH");
+    char *const keep = path ? strdup(path) : NULL;
+    setenv("PATH", "/nonexistent", 1);
+    qbt_error(qb_report_render(rows, 2, QB_REPORT_SVG, &text, &err), QB_EUNSUPPORTED, &err, "gnuplot-nox");
+    if (keep) {
+        setenv("PATH", keep, 1);
+        free(keep);
+    }
+}
+
+static void no_rows_is_an_error(void **state)
+{
+    (void)state;
+    struct qb_error err = {0};
+    char *text = NULL;
+    qbt_error(qb_report_render(NULL, 0, QB_REPORT_TEXT, &text, &err), QB_EINPUT, &err, "no rows");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(batches_merge_and_lines_sort_by_latency),
+        cmocka_unit_test(holm_counts_a_result_once),
+        cmocka_unit_test(failed_rows_come_last_with_their_reason),
+        cmocka_unit_test(synthetic_data_shows_no_accuracy),
+        cmocka_unit_test(impossible_roof_is_flagged),
+        cmocka_unit_test(csv_quotes_and_leaves_blanks),
+        cmocka_unit_test(json_has_every_column),
+        cmocka_unit_test(a_dominated_line_is_not_on_the_front),
+        cmocka_unit_test(svg_or_the_package_that_is_missing),
+        cmocka_unit_test(no_rows_is_an_error),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
