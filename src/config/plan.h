@@ -32,7 +32,7 @@ struct qb_plan {
     } calibration;
     const char *impl; /* onednn: default | fastest | NAME */
     struct {
-        int *batches; /* every entry is timed at each, first = the one that sorts the table (1) */
+        int *batches; /* every entry is timed at each; the smallest one sorts the table */
         size_t batch_count;
         unsigned rounds; /* interleaved rounds, >= 6 */
         double epoch_ms; /* least time of one sample */
