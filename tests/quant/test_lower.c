@@ -45,6 +45,10 @@ static void test_observed_tensors(void **state)
     g->nodes[qbt_node(g, "conv_1")].src[0] = qbt_node(g, "conv");
     observed(g, QB_FUSE_CONV_RELU, QB_ARITHMETIC_FBGEMM,
              "input conv relu_1 conv_2 add relu_3 conv_4 conv_5 add_1 relu_5 conv_7 conv_8 add_2 dense ");
+    g->nodes[qbt_node(g, "conv_1")].src[0] = qbt_node(g, "relu");
+    g->nodes[qbt_node(g, "relu_4")].src[0] = qbt_node(g, "conv_4"); /* add_1 reads conv_4 first */
+    observed(g, QB_FUSE_CONV_RELU, QB_ARITHMETIC_FBGEMM,
+             "input relu relu_1 conv_2 add relu_3 conv_4 conv_5 add_1 relu_5 conv_7 conv_8 add_2 dense ");
     qb_arena_destroy(g->arena);
 }
 

@@ -210,6 +210,52 @@ static void test_torch_sum(void **state)
     assert_true(qb_torch_sum(x, 0) == 0);
 }
 
+/* torch.linspace, PyTorch 2.13.0: places of both halves where a multiplication with its own rounding gives
+ * another float, the middle and the ends. */
+static void test_torch_linspace(void **state)
+{
+    (void)state;
+    static const struct {
+        float start, end;
+        size_t count, index;
+        uint32_t bits;
+    } rows[] = {
+        {-13.3852348f, 13.6519651f, 2049, 737, 0xc069f45a},
+        {-13.3852348f, 13.6519651f, 2049, 894, 0xbfca9b41},
+        {-13.3852348f, 13.6519651f, 2049, 1155, 0x3fee7011},
+        {-13.3852348f, 13.6519651f, 2049, 1313, 0x407cb70e},
+        {-13.3852348f, 13.6519651f, 2049, 0, 0xc15629ec},
+        {-13.3852348f, 13.6519651f, 2049, 1023, 0x3df6187a},
+        {-13.3852348f, 13.6519651f, 2049, 1024, 0x3e0890c0},
+        {-13.3852348f, 13.6519651f, 2049, 2048, 0x415a6e73},
+        {0.0f, 7.25f, 2049, 0, 0x00000000},
+        {0.0f, 7.25f, 2049, 1023, 0x4067c600},
+        {0.0f, 7.25f, 2049, 1024, 0x40680000},
+        {0.0f, 7.25f, 2049, 2048, 0x40e80000},
+        {0.100000001f, 0.699999988f, 32769, 5038, 0x3e44dccd},
+        {0.100000001f, 0.699999988f, 32769, 8151, 0x3e7f3b33},
+        {0.100000001f, 0.699999988f, 32769, 20250, 0x3ef10b33},
+        {0.100000001f, 0.699999988f, 32769, 28215, 0x3f1ddb99},
+        {0.100000001f, 0.699999988f, 32769, 0, 0x3dcccccd},
+        {0.100000001f, 0.699999988f, 32769, 16383, 0x3eccca66},
+        {0.100000001f, 0.699999988f, 32769, 16384, 0x3ecccccd},
+        {0.100000001f, 0.699999988f, 32769, 32768, 0x3f333333},
+        {-2.5f, 1000.0f, 101, 62, 0x441ac333},
+        {-2.5f, 1000.0f, 101, 69, 0x442c4e67},
+        {-2.5f, 1000.0f, 101, 0, 0xc0200000},
+        {-2.5f, 1000.0f, 101, 49, 0x43f45ccc},
+        {-2.5f, 1000.0f, 101, 50, 0x43f96001},
+        {-2.5f, 1000.0f, 101, 100, 0x447a0000},
+    };
+    for (size_t r = 0; r < sizeof rows / sizeof rows[0]; r++) {
+        const float step = qb_torch_linspace_step(rows[r].start, rows[r].end, rows[r].count);
+        const float value = qb_torch_linspace(rows[r].start, rows[r].end, step, rows[r].count, rows[r].index);
+        uint32_t bits;
+        memcpy(&bits, &value, sizeof bits);
+        assert_int_equal(bits, rows[r].bits);
+    }
+}
+
 static void test_histc_rules(void **state)
 {
     (void)state;
@@ -305,6 +351,7 @@ static void test_derivation(void **state)
     const struct qb_observer_spec u8 = {.observer = "minmax", .symmetric = true};
     const struct qb_observer_spec u7 = {
         .observer = "minmax", .symmetric = true, .has_quant_range = true, .quant_max = 127};
+    const struct qb_observer_spec unit = {.observer = "minmax", .has_eps = true, .eps = 1};
     qbt_ok(qb_qparams_derive(&affine, 0, 0, &q, &err), &err);
     assert_true(q.scale == 0x1p-23f && q.zero_point == 0);
     qbt_ok(qb_qparams_derive(&affine, 2, 6, &q, &err), &err);
@@ -321,6 +368,10 @@ static void test_derivation(void **state)
     assert_true(q.scale == 5.0f / 127.5f && q.zero_point == 128);
     qbt_ok(qb_qparams_derive(&u7, -1, 5, &q, &err), &err);
     assert_true(q.scale == 5.0f / 63.5f && q.zero_point == 63);
+    qbt_ok(qb_qparams_derive(&unit, -2.5f, 1, &q, &err), &err); /* ties to even */
+    assert_true(q.scale == 1 && q.zero_point == 2);
+    qbt_ok(qb_qparams_derive(&unit, -3.5f, 1, &q, &err), &err);
+    assert_true(q.scale == 1 && q.zero_point == 4);
 }
 
 static void test_weights(void **state)
@@ -379,6 +430,23 @@ static void test_weights(void **state)
     }
     assert_true(lowest == -64 && highest <= 63);
 
+    spec = (struct qb_observer_spec){.observer = "minmax",
+                                     .dtype = QB_QINT8,
+                                     .symmetric = true,
+                                     .has_quant_range = true,
+                                     .quant_min = -100,
+                                     .quant_max = 127};
+    const float ends[] = {-1, 1, 0.5f}; /* amax / 113.5 */
+    qbt_ok(qb_weights_quantize(&spec, ends, 1, 3, arena, &q, &err), &err);
+    assert_true(q.codes[0] == -100 && q.codes[1] == 114 && q.codes[2] == 57);
+    spec = (struct qb_observer_spec){
+        .observer = "minmax", .dtype = QB_QINT8, .symmetric = true, .has_eps = true, .eps = 1};
+    const float ties[] = {0.5f, 1.5f, 2.5f, -0.5f, -1.5f, -2.5f};
+    static const int8_t even[] = {0, 2, 2, 0, -2, -2};
+    qbt_ok(qb_weights_quantize(&spec, ties, 1, 6, arena, &q, &err), &err);
+    assert_memory_equal(q.codes, even, sizeof even);
+    spec.observer = "per_channel_minmax";
+
     wei[11] = NAN;
     qbt_error(qb_weights_quantize(&spec, wei, 4, 9, arena, &q, &err), QB_EINPUT, &err,
               "value 11 of 36 is NaN");
@@ -390,12 +458,12 @@ static void test_weights(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_generator),       cmocka_unit_test(test_cubic_set),
-        cmocka_unit_test(test_cubic_search),    cmocka_unit_test(test_small_set),
-        cmocka_unit_test(test_options),         cmocka_unit_test(test_torch_sum),
-        cmocka_unit_test(test_histc_rules),     cmocka_unit_test(test_bad_values),
-        cmocka_unit_test(test_infinite_values), cmocka_unit_test(test_derivation),
-        cmocka_unit_test(test_weights),
+        cmocka_unit_test(test_generator),      cmocka_unit_test(test_cubic_set),
+        cmocka_unit_test(test_cubic_search),   cmocka_unit_test(test_small_set),
+        cmocka_unit_test(test_options),        cmocka_unit_test(test_torch_sum),
+        cmocka_unit_test(test_torch_linspace), cmocka_unit_test(test_histc_rules),
+        cmocka_unit_test(test_bad_values),     cmocka_unit_test(test_infinite_values),
+        cmocka_unit_test(test_derivation),     cmocka_unit_test(test_weights),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
