@@ -1,0 +1,312 @@
+/* Random networks for the tests of engines: see nets.h. */
+#include "nets.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "testing.h"
+
+static void *array(struct net *net, size_t count, size_t size)
+{
+    void *const p = qb_arena_array(net->arena, count, size);
+    assert_non_null(p);
+    return p;
+}
+
+static int pick(struct net *net, int low, int high)
+{
+    return low + (int)qb_rng_interval(&net->rng, (uint32_t)(high - low));
+}
+
+static float between(struct net *net, double low, double high)
+{
+    return (float)(low + (high - low) * qb_rng_double(&net->rng));
+}
+
+static struct qb_qnode *append(struct net *net, enum qb_qop op, const char *name, struct qb_shape dst,
+                               float scale, int zero_point)
+{
+    assert_true(net->graph.count < NET_NODES);
+    struct qb_qnode *const n = &net->nodes[net->graph.count++];
+    *n = (struct qb_qnode){
+        .op = op, .name = name, .src = {-1, -1}, .dst = dst, .q = {scale, zero_point, QB_QUINT8, 0, 255}};
+    return n;
+}
+
+void net_init(struct net *net, enum qb_arithmetic arithmetic, uint32_t seed, struct qb_shape input,
+              float scale, int zero_point)
+{
+    *net = (struct net){.arena = qb_arena_create()};
+    assert_non_null(net->arena);
+    qb_rng_seed(&net->rng, seed);
+    net->graph = (struct qb_qgraph){.arena = net->arena,
+                                    .scheme = "random",
+                                    .arithmetic = arithmetic,
+                                    .nodes = net->nodes,
+                                    .model_sha256 = "",
+                                    .calibration_hash = ""};
+    append(net, QB_QOP_INPUT, "input", input, scale, zero_point);
+}
+
+void net_free(struct net *net)
+{
+    qb_arena_destroy(net->arena);
+}
+
+static void fill_weights(struct net *net, struct qb_qnode *n, size_t depth, bool per_tensor, bool wei_zero)
+{
+    const size_t oc = (size_t)n->oc, scales = per_tensor ? 1 : oc;
+    int8_t *const wei = array(net, oc * depth, 1);
+    float *const scale = array(net, scales, sizeof *scale), *const bia = array(net, oc, sizeof *bia);
+    int32_t *const zero = array(net, scales, sizeof *zero);
+    for (size_t i = 0; i < oc * depth; i++) {
+        wei[i] = (int8_t)(i % 13 == 0 ? -128 : i % 17 == 0 ? 127 : pick(net, -128, 127));
+    }
+    for (size_t k = 0; k < scales; k++) {
+        scale[k] = between(net, 0.004, 0.012);
+        zero[k] = wei_zero ? pick(net, -128, 127) : 0;
+    }
+    /* About the standard deviation of a sum of random products, in units of 75 codes. */
+    const double spread = 0.008 * (double)net->nodes[n->src[0]].q.scale * sqrt((double)depth);
+    n->q.scale = (float)(spread * 75.0 * (wei_zero ? 2.0 : 1.0));
+    for (size_t k = 0; k < oc; k++) {
+        bia[k] = between(net, -3000.0 * spread, 3000.0 * spread);
+    }
+    n->wei = wei;
+    n->bia = bia;
+    n->wei_scales = scale;
+    n->wei_zero_points = zero;
+    n->wei_scale_count = (int)scales;
+    n->wei_dtype = wei_zero ? QB_QUINT8 : QB_QINT8;
+}
+
+int net_conv(struct net *net, const struct net_conv *c)
+{
+    const struct qb_shape s = net->nodes[c->src].dst;
+    const struct qb_shape dst = {(s.h + c->pad_t + c->pad_b - c->kh) / c->stride_h + 1,
+                                 (s.w + c->pad_l + c->pad_r - c->kw) / c->stride_w + 1, c->oc};
+    struct qb_qnode *const n = append(net, QB_QOP_CONV, "conv", dst, 1.0F, c->zero_point);
+    n->src[0] = c->src;
+    n->src[1] = c->residual ? c->residual : -1;
+    n->fused_add = c->residual != 0;
+    n->relu = c->relu;
+    n->kh = c->kh, n->kw = c->kw, n->stride_h = c->stride_h, n->stride_w = c->stride_w;
+    n->pad_t = c->pad_t, n->pad_l = c->pad_l, n->pad_b = c->pad_b, n->pad_r = c->pad_r;
+    n->ic = s.c, n->oc = c->oc;
+    fill_weights(net, n, (size_t)(c->kh * c->kw * s.c), c->per_tensor, c->wei_zero);
+    return net->graph.count - 1;
+}
+
+int net_dense(struct net *net, int src, int oc, bool per_tensor, int zero_point)
+{
+    struct qb_qnode *const n =
+        append(net, QB_QOP_DENSE, "dense", (struct qb_shape){1, 1, oc}, 1.0F, zero_point);
+    n->src[0] = src;
+    n->ic = (int)qb_shape_count(net->nodes[src].dst);
+    n->oc = oc;
+    fill_weights(net, n, (size_t)n->ic, per_tensor, false);
+    return net->graph.count - 1;
+}
+
+int net_add(struct net *net, int src0, int src1, bool relu, float scale, int zero_point)
+{
+    struct qb_qnode *const n = append(net, QB_QOP_ADD, "add", net->nodes[src0].dst, scale, zero_point);
+    n->src[0] = src0;
+    n->src[1] = src1;
+    n->relu = relu;
+    return net->graph.count - 1;
+}
+
+int net_relu(struct net *net, int src)
+{
+    struct qb_qnode *const n = append(net, QB_QOP_RELU, "relu", net->nodes[src].dst, 1.0F, 0);
+    n->src[0] = src;
+    n->q = net->nodes[src].q;
+    return net->graph.count - 1;
+}
+
+int net_avgpool(struct net *net, int src, int kh, int kw, int stride)
+{
+    const struct qb_shape s = net->nodes[src].dst;
+    const struct qb_shape dst = {(s.h - kh) / stride + 1, (s.w - kw) / stride + 1, s.c};
+    struct qb_qnode *const n = append(net, QB_QOP_AVGPOOL, "avgpool", dst, 1.0F, 0);
+    n->src[0] = src;
+    n->kh = kh, n->kw = kw, n->stride_h = n->stride_w = stride;
+    n->q = net->nodes[src].q;
+    return net->graph.count - 1;
+}
+
+void net_mixed(struct net *net, enum qb_arithmetic arithmetic, uint32_t seed)
+{
+    net_init(net, arithmetic, seed, (struct qb_shape){9, 8, 3}, 0.017F, 5);
+    const struct net_conv first = {.oc = 6,
+                                   .kh = 3,
+                                   .kw = 3,
+                                   .stride_h = 1,
+                                   .stride_w = 1,
+                                   .pad_t = 1,
+                                   .pad_l = 1,
+                                   .pad_b = 1,
+                                   .pad_r = 1,
+                                   .relu = true,
+                                   .zero_point = 3};
+    const int a = net_conv(net, &first);
+    struct net_conv second = first;
+    second.src = a;
+    second.relu = false;
+    second.zero_point = 117;
+    second.residual = arithmetic == QB_ARITHMETIC_ONEDNN ? a : 0;
+    const int b = net_conv(net, &second);
+    const int r = net_relu(net, b);
+    const int sum = net_add(net, r, a, true, net->nodes[b].q.scale, 1);
+    const int difference = net_add(net, sum, b, false, net->nodes[b].q.scale * 1.3F, 99);
+    const struct net_conv half = {.src = difference,
+                                  .oc = 5,
+                                  .kh = 3,
+                                  .kw = 2,
+                                  .stride_h = 2,
+                                  .stride_w = 2,
+                                  .pad_b = 1,
+                                  .pad_r = 1,
+                                  .per_tensor = true,
+                                  .wei_zero = true,
+                                  .zero_point = 131};
+    const int pool = net_avgpool(net, net_conv(net, &half), 2, 2, 1);
+    net_dense(net, pool, 10, true, 64);
+}
+
+uint8_t *net_images(struct net *net, int n)
+{
+    const size_t count = (size_t)n * qb_shape_count(net->nodes[0].dst);
+    uint8_t *const images = malloc(count);
+    assert_non_null(images);
+    for (size_t i = 0; i < count; i++) {
+        const int kind = pick(net, 0, 9);
+        images[i] = (uint8_t)(kind == 0 ? 0 : kind == 1 ? 255 : pick(net, 0, 255));
+    }
+    return images;
+}
+
+static double limit(double x, double low, double high)
+{
+    return x < low ? low : x > high ? high : x;
+}
+
+static uint8_t tail(const struct net *net, const struct qb_qnode *n, int k, int64_t acc,
+                    const uint8_t *residual)
+{
+    const struct qb_qparams src = net->nodes[n->src[0]].q, dst = n->q;
+    const bool per_tensor = n->wei_scale_count == 1;
+    const float aw = src.scale * n->wei_scales[per_tensor ? 0 : k];
+    if (net->graph.arithmetic == QB_ARITHMETIC_FBGEMM) {
+        const float quotient = n->bia[k] / aw, reciprocal = (float)(1.0 / (double)aw);
+        const float v = per_tensor ? fmaf(n->bia[k], reciprocal, (float)acc) : (float)acc + quotient;
+        const float m = aw / dst.scale, scaled = v * m;
+        return (uint8_t)limit(nearbyint((double)scaled) + dst.zero_point, n->relu ? dst.zero_point : 0, 255);
+    }
+    const float scaled = (float)acc * aw, biased = scaled + n->bia[k], inverse = 1.0F / dst.scale;
+    float v = biased;
+    if (residual) {
+        const struct qb_qparams r = net->nodes[n->src[1]].q;
+        v = fmaf(r.scale, (float)(*residual - r.zero_point), biased);
+    }
+    const float rectified = n->relu ? fmaxf(v, 0.0F) : v, code = rectified * inverse;
+    const float shifted = code + (float)dst.zero_point;
+    return (uint8_t)limit(nearbyint((double)shifted), 0, 255);
+}
+
+/* The code of a source position: `outside` beyond the image. */
+static int at(const uint8_t *src, struct qb_shape s, int outside, int y, int x, int c)
+{
+    return y < 0 || y >= s.h || x < 0 || x >= s.w ? outside : src[(y * s.w + x) * s.c + c];
+}
+
+static void expect_conv(const struct net *net, const struct qb_qnode *n, const uint8_t *src,
+                        const uint8_t *residual, uint8_t *dst)
+{
+    const struct qb_qnode *const source = &net->nodes[n->src[0]];
+    const bool dense = n->op == QB_QOP_DENSE;
+    const int kh = dense ? source->dst.h : n->kh, kw = dense ? source->dst.w : n->kw, ic = source->dst.c;
+    const int sx = source->q.zero_point;
+    for (int i = 0; i < n->dst.h * n->dst.w * n->oc; i++) {
+        const int k = i % n->oc, x = i / n->oc % n->dst.w, y = i / n->oc / n->dst.w;
+        const int sw = n->wei_zero_points[n->wei_scale_count == 1 ? 0 : k];
+        int64_t acc = 0;
+        for (int t = 0; t < kh * kw * ic; t++) {
+            const int c = t % ic, kx = t / ic % kw, ky = t / ic / kw;
+            const int sy = y * n->stride_h - n->pad_t + ky, x0 = x * n->stride_w - n->pad_l + kx;
+            /* DENSE weights count the source as it lies (NHWC), CONV weights are OIHW. */
+            const int w = dense ? n->wei[k * n->ic + t] : n->wei[((k * ic + c) * kh + ky) * kw + kx];
+            acc += (at(src, source->dst, sx, sy, x0, c) - sx) * (w - sw);
+        }
+        dst[i] = tail(net, n, k, acc, residual ? residual + i : NULL);
+    }
+}
+
+static uint8_t expect_add(const struct net *net, const struct qb_qnode *n, int a, int b)
+{
+    const struct qb_qparams q0 = net->nodes[n->src[0]].q, q1 = net->nodes[n->src[1]].q;
+    const bool fbgemm = net->graph.arithmetic == QB_ARITHMETIC_FBGEMM;
+    const float offset0 = q0.scale * (float)-q0.zero_point, offset1 = q1.scale * (float)-q1.zero_point;
+    const float d0 = fbgemm ? fmaf(q0.scale, (float)a, offset0) : q0.scale * (float)(a - q0.zero_point);
+    const float d1 = fbgemm ? fmaf(q1.scale, (float)b, offset1) : q1.scale * (float)(b - q1.zero_point);
+    const float sum = d0 + d1, value = n->relu ? fmaxf(sum, 0.0F) : sum, inverse = 1.0F / n->q.scale;
+    const float code = value * inverse, shifted = code + (float)n->q.zero_point;
+    return (uint8_t)limit(fbgemm ? nearbyint((double)code) + n->q.zero_point : nearbyint((double)shifted), 0,
+                          255);
+}
+
+static void expect_avgpool(const struct net *net, const struct qb_qnode *n, const uint8_t *src, uint8_t *dst)
+{
+    const struct qb_shape s = net->nodes[n->src[0]].dst;
+    const int zero_point = n->q.zero_point, count = n->kh * n->kw;
+    const float inverse = 1.0F / (float)count;
+    for (int i = 0; i < n->dst.h * n->dst.w * s.c; i++) {
+        const int c = i % s.c, x = i / s.c % n->dst.w, y = i / s.c / n->dst.w;
+        int sum = 0;
+        for (int k = 0; k < count; k++) {
+            sum += at(src, s, 0, y * n->stride_h + k / n->kw, x * n->stride_w + k % n->kw, c);
+        }
+        const bool fbgemm = net->graph.arithmetic == QB_ARITHMETIC_FBGEMM;
+        const float mean = (float)(fbgemm ? sum - zero_point * count : sum) * inverse;
+        dst[i] = (uint8_t)limit(nearbyint((double)mean) + (fbgemm ? zero_point : 0), 0, 255);
+    }
+}
+
+void net_expect(const struct net *net, const uint8_t *image, uint8_t *codes[NET_NODES])
+{
+    memset(codes, 0, NET_NODES * sizeof *codes);
+    for (int node = 0; node < net->graph.count; node++) {
+        const struct qb_qnode *const n = &net->nodes[node];
+        const size_t count = qb_shape_count(n->dst);
+        const uint8_t *const src0 = n->src[0] < 0 ? image : codes[n->src[0]];
+        const uint8_t *const src1 = n->src[1] < 0 ? NULL : codes[n->src[1]];
+        const float inverse = 1.0F / n->q.scale;
+        uint8_t *const dst = codes[node] = malloc(count);
+        assert_non_null(dst);
+        if (n->op == QB_QOP_CONV || n->op == QB_QOP_DENSE) {
+            expect_conv(net, n, src0, src1, dst);
+        } else if (n->op == QB_QOP_AVGPOOL) {
+            expect_avgpool(net, n, src0, dst);
+        }
+        for (size_t i = 0; i < count; i++) {
+            if (n->op == QB_QOP_INPUT) {
+                const float code = (float)src0[i] * inverse;
+                dst[i] = (uint8_t)limit(nearbyint((double)code) + n->q.zero_point, 0, 255);
+            } else if (n->op == QB_QOP_RELU) {
+                dst[i] = src0[i] > n->q.zero_point ? src0[i] : (uint8_t)n->q.zero_point;
+            } else if (n->op == QB_QOP_ADD) {
+                dst[i] = expect_add(net, n, src0[i], src1[i]);
+            }
+        }
+    }
+}
+
+void net_expect_free(uint8_t *codes[NET_NODES])
+{
+    for (int i = 0; i < NET_NODES; i++) {
+        free(codes[i]);
+        codes[i] = NULL;
+    }
+}

@@ -1,0 +1,184 @@
+/* The reference engine's float half: small networks by hand, a convolution against sums in double, taps,
+ * threads. */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/rng.h"
+#include "engine/engine.h"
+#include "testing.h"
+
+static struct qb_engine *make(const struct qb_graph *graph, int threads, int batch)
+{
+    const struct qb_engine_options options = {.isa = QB_ISA_REF, .threads = threads, .batch = batch};
+    struct qb_engine *engine = NULL;
+    struct qb_error err;
+    qbt_ok(qb_engine_create("reference", graph, NULL, &options, &engine, &err), &err);
+    return engine;
+}
+
+struct kept {
+    int next;
+    size_t counts[16];
+    float values[16][64]; /* the first elements */
+};
+
+static void keep(void *ctx, int node, const void *data, size_t count)
+{
+    struct kept *const k = ctx;
+    assert_int_equal(node, k->next++);
+    k->counts[node] = count;
+    memcpy(k->values[node], data, (count < 64 ? count : 64) * sizeof(float));
+}
+
+/* Two images of 3x3x1 through every operator; the numbers are small integers, so every sum is exact. */
+static void by_hand(void **state)
+{
+    (void)state;
+    const float identity[] = {0, 0, 0, 0, 1, 0, 0, 0, 0}, negate[] = {-1}, zero[] = {0};
+    const float dense_wei[] = {1, 0, 0, 0, 0, 1, 1, 1}, dense_bia[] = {0.5F, -8.0F};
+    struct qb_node nodes[] = {
+        {.op = QB_OP_INPUT, .name = "input", .src = {-1, -1}, .dst = {3, 3, 1}},
+        /* a 3x3 kernel whose centre tap looks one row up and one column left: padding 2 before, 0 behind */
+        {.op = QB_OP_CONV,
+         .name = "conv",
+         .src = {0, -1},
+         .dst = {3, 3, 1},
+         .kh = 3,
+         .kw = 3,
+         .stride_h = 1,
+         .stride_w = 1,
+         .pad_t = 2,
+         .pad_l = 2,
+         .ic = 1,
+         .oc = 1,
+         .wei = identity,
+         .bia = zero},
+        {.op = QB_OP_CONV,
+         .name = "conv_1",
+         .src = {0, -1},
+         .dst = {3, 3, 1},
+         .kh = 1,
+         .kw = 1,
+         .stride_h = 1,
+         .stride_w = 1,
+         .ic = 1,
+         .oc = 1,
+         .wei = negate,
+         .bia = zero},
+        {.op = QB_OP_ADD, .name = "add", .src = {1, 2}, .dst = {3, 3, 1}},
+        {.op = QB_OP_RELU, .name = "relu", .src = {3, -1}, .dst = {3, 3, 1}},
+        {.op = QB_OP_AVGPOOL,
+         .name = "avgpool",
+         .src = {4, -1},
+         .dst = {2, 2, 1},
+         .kh = 2,
+         .kw = 2,
+         .stride_h = 1,
+         .stride_w = 1},
+        {.op = QB_OP_DENSE,
+         .name = "dense",
+         .src = {5, -1},
+         .dst = {1, 1, 2},
+         .ic = 4,
+         .oc = 2,
+         .wei = dense_wei,
+         .bia = dense_bia},
+        {.op = QB_OP_SOFTMAX, .name = "softmax", .src = {6, -1}, .dst = {1, 1, 2}},
+    };
+    const struct qb_graph graph = {.path = "by hand", .nodes = nodes, .count = 8};
+    struct qb_engine *const engine = make(&graph, 1, 2);
+    struct qb_error err;
+    struct kept kept = {0};
+    const uint8_t images[18] = {9, 8, 7, 6, 5, 4, 3, 2, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0};
+    float logits[4];
+    engine->tap = keep;
+    engine->tap_ctx = &kept;
+    assert_int_equal(engine->classes, 2);
+    qbt_ok(qb_engine_run(engine, images, 2, logits, &err), &err);
+    assert_int_equal(kept.next, 8);
+    static const float shifted[9] = {0, 0, 0, 0, 9, 8, 0, 6, 5}, sum[9] = {-9, -8, -7, -6, 4, 4, -3, 4, 4};
+    static const float rectified[9] = {0, 0, 0, 0, 4, 4, 0, 4, 4}, pooled[4] = {1, 2, 2, 4},
+                       result[4] = {1.5F, 0, 0.5F, -8};
+    assert_int_equal(kept.counts[1], 18);
+    assert_memory_equal(kept.values[1], shifted, sizeof shifted);
+    assert_memory_equal(kept.values[3], sum, sizeof sum);
+    assert_memory_equal(kept.values[4], rectified, sizeof rectified);
+    assert_memory_equal(kept.values[5], pooled, sizeof pooled);
+    assert_memory_equal(logits, result, sizeof result);
+    assert_true(fabsf(kept.values[7][0] - 1.0F / (1.0F + expf(-1.5F))) < 1e-6F);
+    assert_true(fabsf(kept.values[7][0] + kept.values[7][1] - 1.0F) < 1e-6F);
+    qb_engine_free(engine);
+}
+
+/* Stride, one-sided padding and several channels against double. */
+static void conv_against_double(void **state)
+{
+    (void)state;
+    enum { H = 7, W = 6, IC = 3, OC = 5, KH = 3, KW = 2, OH = 4, OW = 3, N = 9 };
+    struct qb_rng rng;
+    qb_rng_seed(&rng, 11);
+    float wei[OC * IC * KH * KW], bia[OC];
+    uint8_t images[N * H * W * IC];
+    for (size_t i = 0; i < sizeof wei / sizeof wei[0]; i++) {
+        wei[i] = (float)(qb_rng_double(&rng) - 0.5);
+    }
+    for (size_t i = 0; i < OC; i++) {
+        bia[i] = (float)(qb_rng_double(&rng) * 100.0);
+    }
+    for (size_t i = 0; i < sizeof images; i++) {
+        images[i] = (uint8_t)qb_rng_interval(&rng, 255);
+    }
+    struct qb_node nodes[] = {
+        {.op = QB_OP_INPUT, .name = "input", .src = {-1, -1}, .dst = {H, W, IC}},
+        {.op = QB_OP_CONV,
+         .name = "conv",
+         .src = {0, -1},
+         .dst = {OH, OW, OC},
+         .kh = KH,
+         .kw = KW,
+         .stride_h = 2,
+         .stride_w = 2,
+         .pad_t = 1,
+         .pad_b = 1,
+         .pad_r = 1,
+         .ic = IC,
+         .oc = OC,
+         .wei = wei,
+         .bia = bia},
+    };
+    const struct qb_graph graph = {.path = "conv", .nodes = nodes, .count = 2};
+    static float got[N * OH * OW * OC], again[N * OH * OW * OC];
+    struct qb_error err;
+    struct qb_engine *engine = make(&graph, 1, N);
+    qbt_ok(qb_engine_run(engine, images, N, got, &err), &err);
+    qb_engine_free(engine);
+    for (int i = 0; i < N * OH * OW * OC; i++) {
+        const int k = i % OC, x = i / OC % OW, y = i / OC / OW % OH, n = i / OC / OW / OH;
+        double sum = (double)bia[k];
+        for (int t = 0; t < KH * KW * IC; t++) {
+            const int c = t % IC, kx = t / IC % KW, ky = t / IC / KW, sy = y * 2 - 1 + ky, sx = x * 2 + kx;
+            if (sy >= 0 && sy < H && sx < W) {
+                sum += (double)wei[((k * IC + c) * KH + ky) * KW + kx] *
+                       images[((n * H + sy) * W + sx) * IC + c];
+            }
+        }
+        assert_true(fabs(sum - (double)got[i]) < 1e-3);
+    }
+    for (int threads = 2; threads < 5; threads++) { /* not a bit moves with threads and batch */
+        engine = make(&graph, threads, threads == 3 ? 1 : N);
+        for (int i = 0; i < N; i += engine->batch) {
+            qbt_ok(
+                qb_engine_run(engine, images + i * H * W * IC, engine->batch, again + i * OH * OW * OC, &err),
+                &err);
+        }
+        qb_engine_free(engine);
+        assert_memory_equal(again, got, sizeof got);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test(by_hand), cmocka_unit_test(conv_against_double)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
