@@ -168,7 +168,7 @@ static enum qb_status make_net(const struct qb_graph *graph, struct qb_runner *r
         }
     }
     net->graph = graph;
-    net->logits = graph->nodes[graph->count - 1].op == QB_OP_SOFTMAX ? graph->count - 2 : graph->count - 1;
+    net->logits = qb_graph_logits(graph);
     runner->base.classes = (int)counts[net->logits];
     runner->image_bytes = counts[0];
     runner->forward = forward;
