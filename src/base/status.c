@@ -32,9 +32,13 @@ enum qb_status qb_fail_prefix(struct qb_error *err, const char *format, ...)
     va_start(args, format);
     const int used = vsnprintf(err->text, sizeof err->text, format, args);
     va_end(args);
-    if (used >= 0 && (size_t)used < sizeof err->text - 2) {
-        strcat(err->text, ": ");
-        strncat(err->text, old, sizeof err->text - (size_t)used - 3);
+    if (used >= 0 && (size_t)used < sizeof err->text - 3) {
+        const size_t room = sizeof err->text - (size_t)used - 3, length = strlen(old);
+        const size_t kept = length < room ? length : room;
+        char *const end = err->text + used;
+        memcpy(end, ": ", 2);
+        memcpy(end + 2, old, kept);
+        end[2 + kept] = 0;
     }
     flatten(err->text);
     return err->status;
