@@ -28,4 +28,8 @@ enum qb_status qb_cifar_bin_read(const char *path, size_t rows, struct qb_blob *
 enum qb_status qb_cifar_pickle_read(const char *path, size_t rows, struct qb_blob *records,
                                     struct qb_error *err);
 
+/* The same from the bytes of a Python version's file (`name` only for messages). */
+enum qb_status qb_cifar_pickle_parse(const char *name, const uint8_t *bytes, size_t size, size_t rows,
+                                     struct qb_blob *records, struct qb_error *err);
+
 #endif

@@ -1,8 +1,7 @@
 /* A stand-in for CIFAR-10 where there is none: see dataset.h. Every class has its own base colour and its own
- * stripes (direction and period), under uniform noise; a random phase and brightness vary the images.
+ * stripes (direction and period), under uniform noise; a small random phase and brightness vary the images.
  * Integers only, so that the bytes are the same everywhere. */
 #include <stdlib.h>
-#include <string.h>
 
 #include "base/rng.h"
 #include "data/cifar.h"
@@ -19,9 +18,15 @@ static const struct look {
 };
 enum { NOISE = 64, CONTRAST = 64, BRIGHTNESS = 41, SEED_TRAIN = 0x51de, SEED_TEST = 0x7e57 };
 
+static uint8_t clamp(int value)
+{
+    return (uint8_t)(value < 0 ? 0 : value > 255 ? 255 : value);
+}
+
 static void draw(struct qb_rng *rng, const struct look *look, uint8_t *image)
 {
-    const unsigned phase = qb_rng_interval(rng, look->period - 1u);
+    /* A quarter of a period: the mean image of a class keeps its stripes. */
+    const unsigned phase = qb_rng_interval(rng, look->period / 4u - 1u);
     const int light = (int)qb_rng_interval(rng, BRIGHTNESS - 1) - BRIGHTNESS / 2;
     for (unsigned y = 0; y < QB_IMAGE_H; y++) {
         for (unsigned x = 0; x < QB_IMAGE_W; x++) {
@@ -31,10 +36,8 @@ static void draw(struct qb_rng *rng, const struct look *look, uint8_t *image)
             const int wave = (at < half ? at : look->period - at) * CONTRAST / half - CONTRAST / 2;
             const uint32_t noise = qb_rng_u32(rng);
             for (unsigned c = 0; c < QB_IMAGE_C; c++) {
-                const int value = look->rgb[c] + light + wave + (int)((noise >> 8 * c) % NOISE) - NOISE / 2;
-                image[(y * QB_IMAGE_W + x) * QB_IMAGE_C + c] = (uint8_t)(value < 0     ? 0
-                                                                         : value > 255 ? 255
-                                                                                       : value);
+                image[(y * QB_IMAGE_W + x) * QB_IMAGE_C + c] =
+                    clamp(look->rgb[c] + light + wave + (int)((noise >> 8 * c) % NOISE) - NOISE / 2);
             }
         }
     }
