@@ -299,6 +299,8 @@ static void code_is_refused(void **state)
         CASE("\x80\2cos\nsystem\nU\7echo hi\x85R.", "asks for os.system; only numpy arrays are accepted"),
         CASE("\x80\2cnumpy\nload\n.", "numpy.load"),
         CASE("\x80\2c__builtin__\neval\n.", "__builtin__.eval"),
+        CASE("\x80\2cnumpi\ndtype\n.", "numpi.dtype"), /* as long as a known name */
+        CASE("\x80\2cnumpy\nctype\n.", "numpy.ctype"),
         CASE("\x80\4\x8c\2os\x8c\6system\x93.", "os.system"),
         CASE("\x80\4K\1\x8c\6system\x93.", "a name is not a text"),
         CASE("\x80\2(ios\nsystem\n.", "instruction 0x69"),
