@@ -111,11 +111,30 @@ static void test_text(void **state)
     free(text);
 }
 
+/* The published network and our own have 77,706 parameters with batch normalization folded and 12,501,632
+ * MACs. */
+static void test_resnet8(void **state)
+{
+    (void)state;
+    struct qb_graph *loaded;
+    struct qb_error err;
+    qbt_ok(qb_model_load(qbt_source("models/resnet8.onnx"), &loaded, &err), &err);
+    json_t *const root = inspect(loaded);
+    const json_t *const model = json_object_get(root, "model");
+    assert_int_equal(json_integer_value(json_object_get(model, "params")), 77706);
+    assert_int_equal(json_integer_value(json_object_get(model, "macs")), 12501632);
+    assert_string_equal(json_string_value(json_object_get(model, "sha256")),
+                        "69297dfcfd2d7e05326ba6e3b56adffb39998249ca22486a7b0874d36726266f");
+    json_decref(root);
+    qb_graph_free(loaded);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_json),
         cmocka_unit_test(test_text),
+        cmocka_unit_test(test_resnet8),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
