@@ -61,7 +61,7 @@ fi
 if [ "$apt" = yes ]; then
     # Recommended packages are left out, so what a tool needs at run time is named (binutils for the disassembly test).
     install_packages gcc g++ cmake ninja-build pkg-config binutils ca-certificates git \
-        libssl-dev libcyaml-dev libjansson-dev libpng-dev libarchive-dev libcurl4-openssl-dev libhwloc-dev \
+        libssl-dev libcyaml-dev libyaml-dev libjansson-dev libpng-dev libarchive-dev libcurl4-openssl-dev libhwloc-dev \
         libsqlite3-dev libprotobuf-c-dev protobuf-c-compiler libhdf5-dev libcmocka-dev libbenchmark-dev
     # Serves one feature (plots); its absence is no reason to stop.
     have_package gnuplot-nox || have_package gnuplot-qt || have_package gnuplot-x11 ||

@@ -29,37 +29,94 @@ static double value_of(const struct qb_row *r)
     return r->synthetic ? 100.0 * (double)r->agree / (double)r->images : 100 * r->accuracy;
 }
 
+static int is_point(const struct table_line *line)
+{
+    return !isnan(line->first->median) && line->first->images > 0;
+}
+
+/* Index of the first line with the same engine: the series that line i belongs to. */
+static size_t series_of(const struct table *t, size_t i)
+{
+    size_t j = 0;
+    while (!is_point(&t->lines[j]) || strcmp(t->lines[j].first->engine, t->lines[i].first->engine) != 0) {
+        j++;
+    }
+    return j;
+}
+
+static int is_first_of_scheme(const struct table *t, size_t i)
+{
+    for (size_t j = 0; j < i; j++) {
+        if (is_point(&t->lines[j]) && strcmp(t->lines[j].first->scheme, t->lines[i].first->scheme) == 0) {
+            return 0;
+        }
+    }
+    return 1;
+}
+
+/* One data block an engine: median, value, ends of the interval. */
+static void write_series(const struct table *t, FILE *script)
+{
+    for (size_t s = 0; s < t->count; s++) {
+        if (!is_point(&t->lines[s]) || series_of(t, s) != s) {
+            continue;
+        }
+        fprintf(script, "$series%zu << EOD\n", s);
+        for (size_t i = s; i < t->count; i++) {
+            const struct qb_row *const r = t->lines[i].first;
+            if (is_point(&t->lines[i]) && series_of(t, i) == s) {
+                const double y = value_of(r);
+                fprintf(script, "%.4f %.4f %.4f %.4f\n", r->median, y, r->synthetic ? y : 100 * r->wilson_low,
+                        r->synthetic ? y : 100 * r->wilson_high);
+            }
+        }
+        fputs("EOD\n", script);
+    }
+}
+
+/* A scheme is labelled once, at its fastest engine; neighbours in the table alternate above and below their point. */
+static void write_labels(const struct table *t, FILE *script)
+{
+    int labels = 0;
+    for (size_t i = 0; i < t->count; i++) {
+        if (is_point(&t->lines[i]) && is_first_of_scheme(t, i)) {
+            fputs("set label \"", script);
+            print_label(script, t->lines[i].first->scheme);
+            fprintf(script, "\" at %.4f,%.4f left offset 0.8,%s font ',11'\n", t->lines[i].first->median,
+                    value_of(t->lines[i].first), labels++ % 2 ? "-0.6" : "0.6");
+        }
+    }
+}
+
 static void write_script(const struct table *t, const size_t *front, size_t front_count, FILE *script)
 {
     const int synthetic = t->lines[0].first->synthetic;
     fputs("set terminal svg size 900,560 dynamic background rgb 'white' font 'sans-serif,13'\n"
-          "set grid lc rgb '#dddddd'\nset key bottom right\nset logscale x 2\nset offsets graph 0.06, graph 0.25, graph 0.06, graph 0.06\n"
+          "set grid lc rgb '#dddddd'\nset key bottom right\nset logscale x 2\n"
+          "set offsets graph 0.06, graph 0.2, graph 0.06, graph 0.06\n"
           "set xlabel 'median latency at batch 1, microseconds an image (log scale)'\n",
           script);
-    fprintf(script, "set ylabel '%s'\n", synthetic ? "agreement with FP32, % (synthetic images)" : "top-1 accuracy, % (Wilson 95 % interval)");
-    fputs("$points << EOD\n", script);
-    for (size_t i = 0; i < t->count; i++) {
-        const struct qb_row *const r = t->lines[i].first;
-        if (isnan(r->median) || r->images <= 0) {
-            continue;
-        }
-        const double y = value_of(r);
-        fprintf(script, "%.4f %.4f %.4f %.4f \"", r->median, y, synthetic ? y : 100 * r->wilson_low,
-                synthetic ? y : 100 * r->wilson_high);
-        print_label(script, r->scheme);
-        fputs(" (", script);
-        print_label(script, r->engine);
-        fputs(")\"\n", script);
-    }
-    fputs("EOD\n$front << EOD\n", script);
+    fprintf(script, "set ylabel '%s'\n",
+            synthetic ? "agreement with FP32, % (synthetic images)" : "top-1 accuracy, % (Wilson 95 % interval)");
+    write_series(t, script);
+    write_labels(t, script);
+    fputs("$front << EOD\n", script);
     for (size_t i = 0; i < front_count; i++) {
         const struct qb_row *const r = t->lines[front[i]].first;
         fprintf(script, "%.4f %.4f\n", r->median, value_of(r));
     }
-    fputs("EOD\nplot $front using 1:2 with steps lw 2 lc rgb '#2a7f62' title 'Pareto front', \\\n"
-          "  $points using 1:2:3:4 with yerrorbars pt 7 ps 0.7 lc rgb '#1f4e9c' title 'combination', \\\n"
-          "  $points using 1:2:5 with labels left offset 0.8,0.4 font ',10' notitle\n",
-          script);
+    fputs("EOD\nplot $front using 1:2 with steps lw 2 lc rgb '#2a7f62' title 'Pareto front'", script);
+    static const char *const colours[] = {"#1f4e9c", "#c8553d", "#7b5ea7", "#8a6d1d", "#444444"};
+    int colour = 0;
+    for (size_t s = 0; s < t->count; s++) {
+        if (is_point(&t->lines[s]) && series_of(t, s) == s) {
+            fprintf(script, ", \\\n  $series%zu using 1:2:3:4 with yerrorbars pt 7 ps 0.7 lc rgb '%s' title \"", s,
+                    colours[colour++ % 5]);
+            print_label(script, t->lines[s].first->engine);
+            fputc('"', script);
+        }
+    }
+    fputc('\n', script);
 }
 
 /* Runs `gnuplot script` and copies its standard output. */
