@@ -1,7 +1,7 @@
 /* Arithmetic `fbgemm`: formulas and sources in arithmetic.h. */
 #include "engine/reference/arithmetic_parts.h"
 
-void qb_fbgemm_requant(const struct qb_requant *r, const int32_t *acc, size_t pixels, uint8_t *dst)
+void qb_fbgemm_requant(const struct qb_requant *r, const int32_t *acc, size_t pixels, uint8_t *restrict dst)
 {
     const size_t oc = (size_t)r->oc;
     const float *const bia = r->bia, *const scale = r->scale, factor = r->bia_factor;
