@@ -2,18 +2,20 @@
 #include "engine/reference/arithmetic_parts.h"
 
 void qb_onednn_requant(const struct qb_requant *r, const int32_t *acc, const uint8_t *residual, size_t pixels,
-                       uint8_t *dst)
+                       uint8_t *restrict dst)
 {
     const size_t oc = (size_t)r->oc;
-    const float zero_point = (float)r->zero_point;
-    for (size_t p = 0; p < pixels; p++, acc += oc, dst += oc) {
+    const float *const scale = r->scale, *const bia = r->bia;
+    const float zero_point = (float)r->zero_point, inverse = r->dst_inverse,
+                floor = r->relu ? 0.0F : -INFINITY;
+    for (size_t p = 0; p < pixels; p++, acc += oc, dst += oc, residual += residual ? oc : 0) {
         for (size_t k = 0; k < oc; k++) {
-            float value = (float)acc[k] * r->scale[k] + r->bia[k];
+            float value = (float)acc[k] * scale[k] + bia[k];
             if (residual) {
-                value = fmaf(r->res_scale, (float)(*residual++ - r->res_zero_point), value);
+                value = fmaf(r->res_scale, (float)(residual[k] - r->res_zero_point), value);
             }
-            value = r->relu && value < 0.0F ? 0.0F : value;
-            dst[k] = qb_add_then_round(value * r->dst_inverse, zero_point);
+            value = value > floor ? value : floor;
+            dst[k] = qb_add_then_round(value * inverse, zero_point);
         }
     }
 }

@@ -40,7 +40,7 @@ void qb_fbgemm_add(const struct qb_add *add, const uint8_t *src0, const uint8_t 
 uint8_t qb_fbgemm_avgpool(int32_t sum, int32_t n, int32_t zero_point);
 
 void qb_onednn_requant(const struct qb_requant *r, const int32_t *acc, const uint8_t *residual, size_t pixels,
-                       uint8_t *dst);
+                       uint8_t *restrict dst);
 void qb_onednn_add_table(const struct qb_qparams *q, float table[256]);
 void qb_onednn_add(const struct qb_add *add, const uint8_t *src0, const uint8_t *src1, size_t count,
                    uint8_t *dst);
