@@ -5,10 +5,13 @@
 #include <string.h>
 
 #include "engine/check.h"
+#include "engine/onednn/onednn.h"
 #include "engine/reference/reference.h"
 
 const struct qb_engine_ops *const qb_engines[] = {
     &qb_reference_ops,
+    &qb_onednn_ops,
+    &qb_onednn_fused_ops,
     NULL,
 };
 
