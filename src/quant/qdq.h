@@ -1,18 +1,20 @@
-/* Quantized models as ONNX files with QuantizeLinear / DequantizeLinear pairs (opset 13): the only file format of integer
- * graphs, readable by ONNX Runtime, Netron and this program.
+/* Quantized models as ONNX files with QuantizeLinear / DequantizeLinear pairs (opset 13): the only file
+ * format of integer graphs, readable by ONNX Runtime, Netron and this program.
  *
- * metadata_props: qbench.version, qbench.scheme, qbench.arithmetic, qbench.model_sha256, qbench.calibration_hash,
- * qbench.qgraph_hash (checksum: a file whose content does not give this hash is refused). */
+ * metadata_props: qbench.version, qbench.scheme, qbench.arithmetic, qbench.model_sha256,
+ * qbench.calibration_hash, qbench.qgraph_hash (checksum: a file whose content does not give this hash is
+ * refused). */
 #ifndef QB_QUANT_QDQ_H
 #define QB_QUANT_QDQ_H
 
 #include "quant/qgraph.h"
 
-/* Atomic write (qb_file_write). Input "input" float [N,3,32,32] raw pixels; output "logits" float [N,classes]. */
+/* Atomic write (qb_file_write). Input "input" float [N,3,32,32] raw pixels; output "logits" float
+ * [N,classes]. */
 enum qb_status qb_qdq_write(const struct qb_qgraph *graph, const char *path, struct qb_error *err);
 
-/* Builds the integer graph of a loaded QDQ model (graph->quantized). Without qbench metadata the arithmetic is
- * `fallback`. A node whose sources are not quantized is an error that names it. */
+/* Builds the integer graph of a loaded QDQ model (graph->quantized). Without qbench metadata the arithmetic
+ * is `fallback`. A node whose sources are not quantized is an error that names it. */
 enum qb_status qb_qdq_read(const struct qb_graph *graph, enum qb_arithmetic fallback, struct qb_qgraph **out,
                            struct qb_error *err);
 

@@ -1,0 +1,248 @@
+/* The qbench.* metadata of a QDQ file: see qdq_metadata.h. */
+#include "quant/qdq_metadata.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include <jansson.h>
+
+enum entry { VERSION, SCHEME, ARITHMETIC, MODEL_SHA256, CALIBRATION_HASH, NODES, QGRAPH_HASH, CHECKSUM };
+
+static const char *const keys[QB_QDQ_ENTRIES] = {
+    [VERSION] = "qbench.version",
+    [SCHEME] = "qbench.scheme",
+    [ARITHMETIC] = "qbench.arithmetic",
+    [MODEL_SHA256] = "qbench.model_sha256",
+    [CALIBRATION_HASH] = "qbench.calibration_hash",
+    [NODES] = "qbench.nodes",
+    [QGRAPH_HASH] = "qbench.qgraph_hash",
+    [CHECKSUM] = "qbench.checksum",
+};
+
+/* First 64 bits of the SHA-256 of the other entries' values, each with a NUL behind it. */
+static enum qb_status checksum(const char *const values[QB_QDQ_ENTRIES], char hex[QB_HASH64_HEX],
+                               struct qb_error *err)
+{
+    char digest[QB_SHA256_HEX];
+    struct qb_sha256_stream *const stream = qb_sha256_begin();
+    if (!stream) {
+        return qb_fail_memory(err, 0);
+    }
+    for (int i = 0; i < CHECKSUM; i++) {
+        qb_sha256_add(stream, values[i], strlen(values[i]) + 1);
+    }
+    qb_sha256_end(stream, digest);
+    memcpy(hex, digest, QB_HASH64_HEX - 1);
+    hex[QB_HASH64_HEX - 1] = 0;
+    return QB_OK;
+}
+
+/* [{"name": .., "src": [indices], "range": [quant_min, quant_max]}, ..]: what ONNX has no place for. Other
+ * programs may reorder nodes and operands, the result of an addition does not depend on it, but a file that
+ * is read back must give the graph that was written. */
+static enum qb_status make_nodes(const struct qb_qgraph *graph, struct qb_arena *arena, const char **out,
+                                 struct qb_error *err)
+{
+    json_t *const list = json_array();
+    bool made = list != NULL;
+    for (int i = 0; i < graph->count && made; i++) {
+        const struct qb_qnode *const node = &graph->nodes[i];
+        json_t *const src = json_array();
+        for (int s = 0; s < 2 && node->src[s] >= 0; s++) {
+            json_array_append_new(src, json_integer(node->src[s]));
+        }
+        json_t *const item = json_pack("{s:s, s:o, s:[i,i]}", "name", node->name, "src", src, "range",
+                                       (int)node->q.quant_min, (int)node->q.quant_max);
+        made = item && json_array_append_new(list, item) == 0;
+        if (!made) {
+            json_decref(list);
+            return qb_fail(err, QB_EINPUT, "node number %d: its name cannot be written as UTF-8 text", i);
+        }
+    }
+    char *const text = made ? json_dumps(list, JSON_COMPACT) : NULL;
+    json_decref(list);
+    *out = text ? qb_arena_strdup(arena, text) : NULL;
+    free(text);
+    return *out ? QB_OK : qb_fail_memory(err, (size_t)graph->count);
+}
+
+enum qb_status qb_qdq_metadata_make(const struct qb_qgraph *graph, struct qb_arena *arena,
+                                    struct qb_metadata entries[QB_QDQ_ENTRIES], struct qb_error *err)
+{
+    char *const hashes = qb_arena_array(arena, 2, QB_HASH64_HEX);
+    if (!hashes) {
+        return qb_fail_memory(err, 2 * QB_HASH64_HEX);
+    }
+    qb_qgraph_hash(graph, hashes);
+    const char *values[QB_QDQ_ENTRIES] = {
+        [VERSION] = QB_QUANT_VERSION,
+        [SCHEME] = graph->scheme,
+        [ARITHMETIC] = qb_arithmetic_name(graph->arithmetic),
+        [MODEL_SHA256] = graph->model_sha256,
+        [CALIBRATION_HASH] = graph->calibration_hash,
+        [QGRAPH_HASH] = hashes,
+        [CHECKSUM] = hashes + QB_HASH64_HEX,
+    };
+    QB_TRY(make_nodes(graph, arena, &values[NODES], err));
+    QB_TRY(checksum(values, hashes + QB_HASH64_HEX, err));
+    for (int i = 0; i < QB_QDQ_ENTRIES; i++) {
+        entries[i] = (struct qb_metadata){keys[i], values[i]};
+    }
+    return QB_OK;
+}
+
+/* One text of the file, or the fallback, as the graph's own. */
+static enum qb_status take_text(struct qb_qgraph *graph, const char *value, const char *fallback,
+                                const char **out, struct qb_error *err)
+{
+    const char *const text = value ? value : fallback;
+    *out = qb_arena_strdup(graph->arena, text);
+    return *out ? QB_OK : qb_fail_memory(err, strlen(text));
+}
+
+enum qb_status qb_qdq_metadata_read(const struct qb_graph *file, enum qb_arithmetic fallback,
+                                    struct qb_qgraph *out, struct qb_error *err)
+{
+    const char *values[QB_QDQ_ENTRIES];
+    for (int i = 0; i < QB_QDQ_ENTRIES; i++) {
+        values[i] = qb_graph_metadata(file, keys[i]);
+    }
+    if (values[VERSION] || values[CHECKSUM]) { /* written here, not by hand or by another program */
+        char hex[QB_HASH64_HEX];
+        for (int i = 0; i < QB_QDQ_ENTRIES; i++) {
+            if (!values[i]) {
+                return qb_fail(err, QB_EINPUT, "metadata: %s is missing; the file is damaged or was changed",
+                               keys[i]);
+            }
+        }
+        QB_TRY(checksum(values, hex, err));
+        if (strcmp(hex, values[CHECKSUM]) != 0) {
+            return qb_fail(
+                err, QB_EINPUT,
+                "metadata: %s is %.32s, the checksum of the other qbench entries is %s; the file is "
+                "damaged or was changed",
+                keys[CHECKSUM], values[CHECKSUM], hex);
+        }
+    }
+    out->arithmetic = fallback;
+    if (values[ARITHMETIC] && !qb_arithmetic_parse(values[ARITHMETIC], &out->arithmetic)) {
+        return qb_fail(err, QB_EUNSUPPORTED, "metadata: %s is \"%.60s\", which this version does not know",
+                       keys[ARITHMETIC], values[ARITHMETIC]);
+    }
+    QB_TRY(take_text(out, values[SCHEME], "imported", &out->scheme, err));
+    QB_TRY(take_text(out, values[MODEL_SHA256], "", &out->model_sha256, err));
+    return take_text(out, values[CALIBRATION_HASH], "", &out->calibration_hash, err);
+}
+
+static enum qb_status fail_nodes(struct qb_error *err, int i, const char *what)
+{
+    return qb_fail(err, QB_EINPUT, "metadata: %s[%d] %s; the file is damaged or was changed", keys[NODES], i,
+                   what);
+}
+
+/* The node that an entry of the list tells of: the one without a place that has that name, or the input. */
+static int find_node(const struct qb_qgraph *graph, const char *const *names, const char *name, bool input,
+                     const int *place)
+{
+    for (int k = 0; k < graph->count; k++) {
+        if (place[k] < 0 && (input ? !names[k] : names[k] && strcmp(names[k], name) == 0)) {
+            return k;
+        }
+    }
+    return -1;
+}
+
+/* Entry i describes `node`, whose sources still are indices of the order as read; place[old] = new. */
+static enum qb_status restore_node(const json_t *item, int i, const int *place, struct qb_arena *arena,
+                                   struct qb_qnode *node, struct qb_error *err)
+{
+    const json_t *const src = json_object_get(item, "src"), *const range = json_object_get(item, "range");
+    json_int_t want[2] = {-1, -1}, have[2] = {-1, -1};
+    bool listed = true; /* the sources, before it */
+    for (size_t s = 0; s < 2; s++) {
+        const json_t *const index = json_array_get(src, s);
+        want[s] = index ? json_integer_value(index) : -1;
+        have[s] = node->src[s] < 0 ? -1 : place[node->src[s]];
+        listed = listed && (node->src[s] < 0 || have[s] >= 0);
+    }
+    const bool same = want[0] == have[0] && want[1] == have[1];
+    const bool swapped = node->op == QB_QOP_ADD && want[0] == have[1] && want[1] == have[0];
+    if (!listed || (!same && !swapped)) {
+        return fail_nodes(err, i, "has other sources than its node in the file, or comes before them");
+    }
+    const int low = node->q.dtype == QB_QINT8 ? -128 : 0;
+    const json_int_t min = json_integer_value(json_array_get(range, 0));
+    const json_int_t max = json_integer_value(json_array_get(range, 1));
+    if (json_array_size(range) != 2 || min < low || max > low + 255 || min >= max) {
+        return fail_nodes(err, i, "has a range that its type does not hold");
+    }
+    node->src[0] = (int)want[0];
+    node->src[1] = (int)want[1];
+    node->q.quant_min = (int32_t)min;
+    node->q.quant_max = (int32_t)max;
+    const char *const name = json_string_value(json_object_get(item, "name"));
+    node->name = qb_arena_strdup(arena, name);
+    return node->name ? QB_OK : qb_fail_memory(err, strlen(name));
+}
+
+static enum qb_status restore_nodes(const json_t *list, const char *const *names, struct qb_qgraph *graph,
+                                    struct qb_error *err)
+{
+    if (!json_is_array(list) || json_array_size(list) != (size_t)graph->count) {
+        return qb_fail(err, QB_EINPUT,
+                       "metadata: %s is not a list of the %d nodes of the file; it is damaged or was changed",
+                       keys[NODES], graph->count);
+    }
+    struct qb_qnode *const nodes = qb_arena_array(graph->arena, (size_t)graph->count, sizeof *nodes);
+    int *const place = qb_arena_array(graph->arena, (size_t)graph->count, sizeof *place);
+    if (!nodes || !place) {
+        return qb_fail_memory(err, (size_t)graph->count * sizeof *nodes);
+    }
+    memset(place, -1, (size_t)graph->count * sizeof *place);
+    for (int i = 0; i < graph->count; i++) {
+        const json_t *const item = json_array_get(list, (size_t)i);
+        const char *const name = json_string_value(json_object_get(item, "name"));
+        if (!name) {
+            return fail_nodes(err, i, "has no name");
+        }
+        const int k =
+            find_node(graph, names, name, json_array_size(json_object_get(item, "src")) == 0, place);
+        if (k < 0) {
+            return fail_nodes(err, i, "names a node that is not in the file");
+        }
+        place[k] = i;
+        nodes[i] = graph->nodes[k];
+        QB_TRY(restore_node(item, i, place, graph->arena, &nodes[i], err));
+    }
+    if (place[graph->count - 1] != graph->count - 1) {
+        return fail_nodes(err, graph->count - 1, "is not the output");
+    }
+    graph->nodes = nodes;
+    return QB_OK;
+}
+
+enum qb_status qb_qdq_metadata_restore(const struct qb_graph *file, const char *const *names,
+                                       struct qb_qgraph *graph, struct qb_error *err)
+{
+    const char *const text = qb_graph_metadata(file, keys[NODES]);
+    const char *const want = qb_graph_metadata(file, keys[QGRAPH_HASH]);
+    if (text) {
+        json_error_t bad;
+        json_t *const list = json_loads(text, 0, &bad);
+        const enum qb_status status =
+            list ? restore_nodes(list, names, graph, err)
+                 : qb_fail(err, QB_EINPUT, "metadata: %s is not JSON: %s", keys[NODES], bad.text);
+        json_decref(list);
+        QB_TRY(status);
+    }
+    char hex[QB_HASH64_HEX];
+    qb_qgraph_hash(graph, hex);
+    if (want && strcmp(want, hex) != 0) {
+        return qb_fail(
+            err, QB_EINPUT,
+            "metadata: %s is %.32s, but the checksum of the network in this file is %s; the file is "
+            "damaged or was changed",
+            keys[QGRAPH_HASH], want, hex);
+    }
+    return QB_OK;
+}

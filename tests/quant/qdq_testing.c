@@ -1,0 +1,84 @@
+/* Shared parts of the tests of QDQ files: see qdq_testing.h. */
+#include "qdq_testing.h"
+
+#include "quant/qdq.h"
+#include "quant_testing.h"
+#include "testing.h"
+
+struct qb_qgraph *qbt_quantized(const struct qb_graph *graph, const struct qb_scheme *scheme)
+{
+    struct qb_error err;
+    struct qb_qgraph *out = NULL;
+    const struct qb_qparams_table activations = qbt_numbered_qparams(graph, scheme);
+    qbt_ok(qb_quantize(graph, scheme, &activations, "calibration", &out, &err), &err);
+    return out;
+}
+
+struct qb_qgraph *qbt_write_and_read(const struct qb_qgraph *graph, const char *path)
+{
+    struct qb_error err;
+    struct qb_graph *file = NULL;
+    struct qb_qgraph *out = NULL;
+    qbt_ok(qb_qdq_write(graph, path, &err), &err);
+    qbt_ok(qb_model_load(path, &file, &err), &err);
+    qbt_ok(qb_qdq_read(file, QB_ARITHMETIC_FBGEMM, &out, &err), &err);
+    qb_graph_free(file);
+    return out;
+}
+
+/* Codes, zero points and biases that differ everywhere. */
+static void give_weights(struct qb_qgraph *graph, struct qb_qnode *node, int oc, int ic, int taps)
+{
+    const size_t count = (size_t)(oc * ic * taps);
+    int8_t *const wei = qb_arena_array(graph->arena, count, 1);
+    int32_t *const zeros = qb_arena_array(graph->arena, (size_t)oc, sizeof *zeros);
+    float *const scales = qb_arena_array(graph->arena, (size_t)oc, sizeof *scales), *const bia =
+                                                                                        qb_arena_array(
+                                                                                            graph->arena,
+                                                                                            (size_t)oc,
+                                                                                            sizeof *bia);
+    for (size_t i = 0; i < count; i++) {
+        wei[i] = (int8_t)(i % 256 - 128);
+    }
+    for (int k = 0; k < oc; k++) {
+        zeros[k] = k - 2;
+        scales[k] = 0.01f * (float)(k + 1);
+        bia[k] = 0.3f * (float)k - 1;
+    }
+    node->ic = ic;
+    node->oc = oc;
+    node->wei = wei;
+    node->wei_dtype = QB_QUINT8;
+    node->wei_scale_count = oc;
+    node->wei_scales = scales;
+    node->wei_zero_points = zeros;
+    node->bia = bia;
+}
+
+struct qb_qgraph *qbt_odd_qgraph(void)
+{
+    enum { COUNT = 6 };
+    struct qb_arena *const arena = qb_arena_create();
+    struct qb_qgraph *const q = qb_arena_array(arena, 1, sizeof *q);
+    struct qb_qnode *const n = qb_arena_array(arena, COUNT, sizeof *n);
+    *q = (struct qb_qgraph){arena, "odd", QB_ARITHMETIC_FBGEMM, n, COUNT, "", ""};
+    const struct qb_shape shapes[COUNT] = {{6, 8, 2}, {3, 4, 3}, {2, 3, 3}, {1, 1, 5}, {1, 1, 5}, {1, 1, 1}};
+    const enum qb_qop ops[COUNT] = {QB_QOP_INPUT, QB_QOP_CONV, QB_QOP_AVGPOOL,
+                                    QB_QOP_DENSE, QB_QOP_RELU, QB_QOP_DENSE};
+    for (int i = 0; i < COUNT; i++) {
+        n[i] = (struct qb_qnode){.op = ops[i],
+                                 .name = qb_arena_printf(arena, "node %d", i),
+                                 .src = {i - 1, -1},
+                                 .dst = shapes[i],
+                                 .q = {0.5f + (float)i, 3 * i, QB_QUINT8, 0, 255}};
+    }
+    n[2].q = n[1].q;
+    n[4].q = n[3].q;
+    n[1].kh = 2, n[1].kw = 3, n[1].stride_h = n[1].stride_w = 2;
+    n[1].pad_t = 0, n[1].pad_l = 1, n[1].pad_b = 1, n[1].pad_r = 0;
+    n[2].kh = n[2].kw = 2, n[2].stride_h = n[2].stride_w = 1;
+    give_weights(q, &n[1], 3, 2, 6);
+    give_weights(q, &n[3], 5, 18, 1);
+    give_weights(q, &n[5], 1, 5, 1);
+    return q;
+}
