@@ -109,12 +109,17 @@ static enum qb_status import_node(struct onnx_importer *im, const Onnx__NodeProt
 
 static enum qb_status check_versions(const Onnx__ModelProto *model, struct qb_error *err)
 {
+    bool stated = false;
     for (size_t i = 0; i < model->n_opset_import; i++) {
         const Onnx__OperatorSetIdProto *const set = model->opset_import[i];
+        stated = stated || is_main_domain(set->domain);
         if (is_main_domain(set->domain) && set->version < OLDEST_OPSET) {
             return qb_fail(err, QB_EUNSUPPORTED, "the model uses opset %lld; %d or later is expected",
                            (long long)set->version, OLDEST_OPSET);
         }
+    }
+    if (!stated) { /* it stands behind the graph: a file cut there would look complete otherwise */
+        return qb_fail(err, QB_EINPUT, "the model has no opset_import; the file is cut short or not for inference");
     }
     return QB_OK;
 }

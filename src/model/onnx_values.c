@@ -234,7 +234,9 @@ enum qb_status qb_onnx_constant(const struct onnx_op *op, size_t i, const struct
     }
     if (!value->constant) {
         struct onnx_constant *decoded = NULL;
-        QB_TRY(qb_onnx_decode(op->im, value->initializer, &decoded, err));
+        if (qb_onnx_decode(op->im, value->initializer, &decoded, err) != QB_OK) {
+            return qb_fail_prefix(err, "node '%.200s' (%.60s)", op->name, op->type);
+        }
         value->constant = decoded;
     }
     *out = value->constant;
