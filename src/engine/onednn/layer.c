@@ -189,12 +189,20 @@ bool qb_dnnl_has_conv(struct qb_dnnl_list *list, const struct qb_dnnl_layer *lay
 {
     const struct descs d = conv_descs(list, layer);
     dnnl_primitive_desc_t desc = NULL;
-    return list->status == QB_OK && is_fast(create_conv(list, layer, &d, &desc), desc);
+    if (list->status != QB_OK) {
+        return false;
+    }
+    const dnnl_status_t status = create_conv(list, layer, &d, &desc);
+    return is_fast(status, desc);
 }
 
 bool qb_dnnl_has_dense(struct qb_dnnl_list *list, const struct qb_dnnl_layer *layer)
 {
     const struct descs d = dense_descs(list, layer);
     dnnl_primitive_desc_t desc = NULL;
-    return list->status == QB_OK && is_fast(create_dense(list, layer, &d, &desc), desc);
+    if (list->status != QB_OK) {
+        return false;
+    }
+    const dnnl_status_t status = create_dense(list, layer, &d, &desc);
+    return is_fast(status, desc);
 }
