@@ -1,9 +1,10 @@
-/* One golden case over all 10,000 test images: test_golden_full CASE, where CASE is a folder of
- * ../shared/golden.
+/* One golden case over all 10,000 test images: test_golden_full CASE [ENGINE], where CASE is a folder of
+ * ../shared/golden and ENGINE defaults to the reference.
  *
  * int8: every logit equals PyTorch's bit for bit (by SHA-256, and by codes where the case has them), and so
  * do all predictions. fp32: sums are in another order than PyTorch's, so predictions and the count are what
  * must agree. */
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -68,6 +69,24 @@ static long differing_codes(const char *folder, const struct qb_qgraph *graph, c
     return differ;
 }
 
+/* The largest distance from the case's first logits; NAN when the file is unreadable. */
+static float logit_distance(const char *folder, const float *logits)
+{
+    char path[4096];
+    struct qb_npy npy;
+    struct qb_error err;
+    snprintf(path, sizeof path, "%s/logits_first256.npy", folder);
+    if (qb_npy_read(path, &npy, &err) != QB_OK) {
+        return NAN;
+    }
+    float distance = npy.type == QB_NPY_F32 && npy.count == 256 * GOLDEN_CLASSES ? 0.0F : NAN;
+    for (size_t i = 0; i < npy.count && !isnan(distance); i++) {
+        distance = fmaxf(distance, fabsf(((const float *)npy.data)[i] - logits[i]));
+    }
+    qb_npy_free(&npy);
+    return distance;
+}
+
 static int compare(const char *folder, const struct golden_case *golden, const struct qb_dataset *set,
                    const float *logits)
 {
@@ -91,19 +110,29 @@ static int compare(const char *folder, const struct golden_case *golden, const s
     if (!fp32 && strcmp(sha256, golden->logits_sha256) != 0) {
         return failed(folder, "the SHA-256 of the logits differs from the manifest's");
     }
+    if (fp32 && !(logit_distance(folder, logits) < 1e-4F)) {
+        return failed(folder, "the first 256 images' logits are not within 1e-4");
+    }
     return 0;
 }
 
-static int run(const char *folder, const struct golden_case *golden, const struct qb_graph *graph,
-               const struct qb_dataset *set)
+static int run(const char *folder, const char *name, const struct golden_case *golden,
+               const struct qb_graph *graph, const struct qb_dataset *set)
 {
-    const struct qb_engine_options options = {.isa = QB_ISA_REF, .threads = THREADS, .batch = BATCH};
+    const enum qb_isa isa = strcmp(name, "reference") == 0 ? QB_ISA_REF : QB_ISA_AMX;
+    const struct qb_engine_options options = {.isa = isa, .threads = THREADS, .batch = BATCH};
     struct qb_error err;
     struct qb_engine *engine = NULL;
     float *const logits = malloc(GOLDEN_IMAGES * GOLDEN_CLASSES * sizeof *logits);
     enum qb_status status =
-        logits ? qb_engine_create("reference", graph, graph ? NULL : &golden->qgraph, &options, &engine, &err)
+        logits ? qb_engine_create(name, graph, graph ? NULL : &golden->qgraph, &options, &engine, &err)
                : qb_fail_memory(&err, 1);
+    if (status == QB_OK && !graph && engine->exactness != QB_EXACT) {
+        printf("SKIP: engine %s does not claim to be exact on this CPU (%s)\n", name, engine->isa);
+        qb_engine_free(engine);
+        free(logits);
+        return QBT_SKIP;
+    }
     for (size_t i = 0; status == QB_OK && i < GOLDEN_IMAGES; i += BATCH) {
         status =
             qb_engine_run(engine, set->images + i * QB_IMAGE_BYTES, BATCH, logits + i * GOLDEN_CLASSES, &err);
@@ -114,7 +143,7 @@ static int run(const char *folder, const struct golden_case *golden, const struc
     return result;
 }
 
-static int run_case(const char *folder, const struct qb_dataset *set)
+static int run_case(const char *folder, const char *engine, const struct qb_dataset *set)
 {
     struct qb_error err;
     struct golden_case golden = {0};
@@ -122,10 +151,11 @@ static int run_case(const char *folder, const struct qb_dataset *set)
     int result;
     if (strcmp(strrchr(folder, '/'), "/fp32") == 0) {
         golden.correct = 8719;
-        result = golden_float_load(folder, &net, &err) == QB_OK ? run(folder, &golden, &net.graph, set)
-                                                                : failed(folder, err.text);
+        result = golden_float_load(folder, &net, &err) == QB_OK
+                     ? run(folder, engine, &golden, &net.graph, set)
+                     : failed(folder, err.text);
     } else {
-        result = golden_load(folder, true, &golden, &err) == QB_OK ? run(folder, &golden, NULL, set)
+        result = golden_load(folder, true, &golden, &err) == QB_OK ? run(folder, engine, &golden, NULL, set)
                                                                    : failed(folder, err.text);
     }
     golden_float_free(&net);
@@ -135,8 +165,8 @@ static int run_case(const char *folder, const struct qb_dataset *set)
 
 int main(int argc, char **argv)
 {
-    if (argc != 2) {
-        fprintf(stderr, "usage: %s torch/fbgemm-fused\n", argv[0]);
+    if (argc != 2 && argc != 3) {
+        fprintf(stderr, "usage: %s torch/fbgemm-fused [ENGINE]\n", argv[0]);
         return 2;
     }
     char relative[512];
@@ -157,8 +187,9 @@ int main(int argc, char **argv)
     if (status != QB_OK) {
         return failed("test images", err.text);
     }
-    const int result = set.count == GOLDEN_IMAGES ? run_case(qbt_shared(relative), &set)
-                                                  : failed("test images", "wanted 10,000");
+    const int result = set.count == GOLDEN_IMAGES
+                           ? run_case(qbt_shared(relative), argc == 3 ? argv[2] : "reference", &set)
+                           : failed("test images", "wanted 10,000");
     qb_dataset_free(&set);
     return result;
 }
