@@ -1,0 +1,76 @@
+/* qbench: which int8 scheme should be deployed for this network on this CPU? Dispatches to the commands. */
+#include "cli/cli.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+const char *argp_program_version = "qbench " QB_VERSION;
+
+static const struct cli_command commands[] = {
+    {"run", "measure every combination of an experiment file and print the main table", cmd_run},
+    {"quantize", "calibrate and quantize a model, write a QDQ ONNX file", cmd_quantize},
+    {"evaluate", "accuracy of a float or quantized model, overall and per class", cmd_evaluate},
+    {"inspect", "every layer of a model: shapes, parameters, MACs, ranges, scales", cmd_inspect},
+    {"report", "views of stored results: text, Markdown, CSV, JSON, SVG", cmd_report},
+    {"fetch", "bring CIFAR-10 to the cache folder", cmd_fetch},
+    {"schemes", "the schemes that are there, and what they reproduce", cmd_schemes},
+    {"env", "this machine and this build", cmd_env},
+};
+enum { COMMANDS = sizeof commands / sizeof commands[0] };
+
+static void usage(FILE *out)
+{
+    fputs("Usage: qbench COMMAND [OPTION...]\n\n", out);
+    for (int i = 0; i < COMMANDS; i++) {
+        fprintf(out, "  %-10s %s\n", commands[i].name, commands[i].summary);
+    }
+    fputs("\n`qbench COMMAND --help` explains one. Exit codes: 0 fine; 1 a row failed or a verdict is negative;\n"
+          "2 usage or bad input; 130 interrupted, finished rows kept.\n",
+          out);
+}
+
+/* The first Ctrl-C asks the work to stop at the next safe place; the second ends the process. */
+static void on_interrupt(int signal_number)
+{
+    (void)signal_number;
+    if (qb_interrupted()) {
+        _exit(130);
+    }
+    qb_interrupt();
+}
+
+int main(int argc, char **argv)
+{
+    if (argc < 2) {
+        usage(stderr);
+        return 2;
+    }
+    if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 || strcmp(argv[1], "help") == 0) {
+        usage(stdout);
+        return 0;
+    }
+    if (strcmp(argv[1], "--version") == 0 || strcmp(argv[1], "-V") == 0) {
+        puts(argp_program_version);
+        return 0;
+    }
+    const struct sigaction action = {.sa_handler = on_interrupt, .sa_flags = SA_RESTART};
+    sigaction(SIGINT, &action, NULL);
+    sigaction(SIGTERM, &action, NULL);
+    for (int i = 0; i < COMMANDS; i++) {
+        if (strcmp(argv[1], commands[i].name) == 0) {
+            char name[64];
+            snprintf(name, sizeof name, "qbench %s", commands[i].name);
+            argv[1] = name;
+            return commands[i].run(argc - 1, argv + 1);
+        }
+    }
+    fprintf(stderr, "qbench: \"%s\" is not a command; the commands are:", argv[1]);
+    for (int i = 0; i < COMMANDS; i++) {
+        fprintf(stderr, "%s %s", i ? "," : "", commands[i].name);
+    }
+    fputs("\n", stderr);
+    return 2;
+}

@@ -1,0 +1,46 @@
+/* The arrows between the rooms that several commands draw: data set, calibration, integer graph, engine. */
+#ifndef QB_CLI_PIPELINE_H
+#define QB_CLI_PIPELINE_H
+
+#include <stdbool.h>
+
+#include "base/progress.h"
+#include "config/scheme.h"
+#include "data/dataset.h"
+#include "data/sampler.h"
+#include "engine/engine.h"
+#include "model/graph.h"
+#include "quant/qgraph.h"
+#include "quant/quantize.h"
+
+/* Loads a split from `dir` (NULL: the usual places). When the user named no folder and none is found, the synthetic set is
+ * made, and one line on stderr says so. */
+enum qb_status pipeline_data(const char *dir, enum qb_split split, struct qb_dataset *out, struct qb_error *err);
+
+struct pipeline_calibration {
+    const struct qb_sampler *sampler;
+    int batch_size;
+    const char *data_dir;
+    const char *qparams; /* a JSON file of activation scales instead of calibration; NULL: calibrate */
+    int threads;
+    const struct qb_dataset *train; /* loaded already, or NULL: loaded when needed */
+};
+
+/* Float graph + scheme -> integer graph: runs the calibration images through the float engine, batch by batch, and lets
+ * the scheme's observers see every tensor in execution order. */
+enum qb_status pipeline_quantize(const struct qb_graph *graph, const struct qb_scheme *scheme,
+                                 const struct pipeline_calibration *calibration, const struct qb_progress *progress,
+                                 struct qb_qgraph **out, struct qb_error *err);
+
+/* A model file of any kind. `qgraph` is set for a quantized file, else NULL; `graph` always. */
+struct pipeline_model {
+    struct qb_graph *graph;
+    struct qb_qgraph *qgraph;
+};
+enum qb_status pipeline_model_load(const char *path, struct pipeline_model *out, struct qb_error *err);
+void pipeline_model_free(struct pipeline_model *model);
+
+/* CPUs this process may use. */
+int pipeline_cpus(void);
+
+#endif

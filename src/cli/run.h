@@ -1,0 +1,66 @@
+/* qbench run, in three steps over one context: rows (keys, what is stored already), accuracy, latency. */
+#ifndef QB_CLI_RUN_H
+#define QB_CLI_RUN_H
+
+#include <stdbool.h>
+
+#include "cli/pipeline.h"
+#include "config/plan.h"
+#include "measure/accuracy.h"
+#include "store/row.h"
+
+/* A scheme of the plan with what has been made of it so far. */
+struct run_scheme {
+    const struct qb_scheme *scheme;
+    struct qb_qgraph *qgraph;       /* NULL until needed, and for fp32 */
+    struct qb_outputs exact;        /* outputs under the scheme's own arithmetic; count 0 until needed */
+    struct qb_error failure;        /* status QB_OK unless the scheme could not be quantized */
+};
+
+/* One combination of the plan, and its rows: one a batch size. */
+struct run_entry {
+    const struct qb_plan_entry *plan;
+    struct run_scheme *scheme;
+    enum qb_isa isa;
+    struct qb_row *rows; /* [plan.measure.batch_count] */
+    struct qb_outputs outputs; /* count 0 when the accuracy came from the store */
+};
+
+struct run {
+    const char *config;  /* as the user wrote it: for the resume hint */
+    struct qb_plan plan;
+    struct qb_store *store;
+    struct qb_graph *graph;
+    struct qb_dataset train, test;
+    struct qb_sample sample;
+    struct qb_sampler sampler;
+    size_t images;       /* test images to score */
+    bool fresh;          /* measure again what is stored */
+    char id[33];
+    struct qb_outputs fp32; /* baseline; count 0 until needed */
+    struct run_scheme *schemes;
+    struct run_entry *entries;
+    size_t entry_count;
+    size_t failed;       /* rows that failed */
+};
+
+/* Fills what is known before anything runs: names, hashes, keys; takes finished parts from the store. */
+enum qb_status run_rows_prepare(struct run *run, struct qb_error *err);
+
+/* Scores every entry whose rows hold no accuracy, and stores the rows. */
+enum qb_status run_accuracy(struct run *run, struct qb_error *err);
+
+/* For an entry whose accuracy came from the store: makes its integer graph and computes the first images' outputs anew,
+ * checked as a scored entry's are, so that what is timed can be compared with them. */
+enum qb_status run_accuracy_head(struct run *run, struct run_entry *entry, struct qb_error *err);
+
+/* Times all entries, interleaved, when a row lacks its latency, and stores the rows. */
+enum qb_status run_latency(struct run *run, struct qb_error *err);
+
+/* Writes all batches' rows of an entry. */
+enum qb_status run_store_entry(struct run *run, struct run_entry *entry, struct qb_error *err);
+
+/* Marks an entry FAILED or (not available here) SKIPPED with the sentence of `why`. */
+enum qb_status run_entry_failed(struct run *run, struct run_entry *entry, const struct qb_error *why, struct qb_error *err);
+
+#endif

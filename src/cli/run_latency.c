@@ -1,0 +1,190 @@
+/* The latency half of a run: see run.h. All entries are timed in one interleaved block a batch size, so that they share the
+ * machine's good and bad moments. */
+#include "cli/run.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli/cli.h"
+#include "measure/latency.h"
+#include "measure/machine.h"
+#include "measure/roof.h"
+
+/* One engine to be timed. */
+struct timed {
+    struct run_entry *entry;
+    struct qb_row *row;
+};
+
+static bool is_ok(const struct run_entry *entry)
+{
+    return entry->rows[0].status == QB_ROW_OK && entry->rows[0].correct >= 0;
+}
+
+static bool all_timed(const struct run *run)
+{
+    for (size_t i = 0; i < run->entry_count; i++) {
+        for (size_t b = 0; is_ok(&run->entries[i]) && b < run->plan.measure.batch_count; b++) {
+            if (isnan(run->entries[i].rows[b].median)) {
+                return false;
+            }
+        }
+    }
+    return true;
+}
+
+/* The engine that is timed must give the answers that were scored: runs one batch and compares. */
+static enum qb_status check_outputs(const struct run *run, const struct run_entry *entry, struct qb_engine *engine,
+                                    int batch, struct qb_error *err)
+{
+    const size_t width = (size_t)engine->classes;
+    float *const logits = malloc((size_t)batch * width * sizeof *logits);
+    if (!logits) {
+        return qb_fail_memory(err, (size_t)batch * width * sizeof *logits);
+    }
+    enum qb_status status = qb_engine_run(engine, run->test.images, batch, logits, err);
+    const bool integer = entry->scheme->qgraph != NULL;
+    for (size_t i = 0; status == QB_OK && integer && i < (size_t)batch && i < entry->outputs.count; i++) {
+        if (memcmp(logits + i * width, entry->outputs.logits + i * width, width * sizeof *logits) != 0) {
+            status = qb_fail(err, QB_EFAILED, "the engine to be timed (batch %d) gives other logits for test image %zu than "
+                             "the one that was scored", batch, i);
+        }
+    }
+    free(logits);
+    return status;
+}
+
+static enum qb_status make_engine(struct run *run, struct run_entry *entry, int batch, struct qb_engine **out,
+                                  struct qb_error *err)
+{
+    const struct qb_engine_options options = {
+        .isa = entry->isa, .threads = entry->plan->threads, .batch = batch, .impl = run->plan.impl};
+    QB_TRY(run_accuracy_head(run, entry, err));
+    QB_TRY(qb_engine_create(entry->plan->engine, entry->scheme->qgraph ? NULL : run->graph, entry->scheme->qgraph, &options,
+                            out, err));
+    const enum qb_status status = check_outputs(run, entry, *out, batch, err);
+    if (status != QB_OK) {
+        qb_engine_free(*out);
+        *out = NULL;
+    }
+    return status;
+}
+
+static void copy_latency(const struct qb_latency *from, const struct qb_roof *roof, enum qb_isa isa,
+                         double noise_floor,
+                         struct qb_row *row)
+{
+    row->min = from->min;
+    row->p10 = from->p10;
+    row->median = from->median;
+    row->p90 = from->p90;
+    row->p99 = from->p99;
+    row->median_low = from->median_low;
+    row->median_high = from->median_high;
+    row->disturbed = from->disturbed;
+    row->samples = (int64_t)from->samples;
+    row->noise_floor = noise_floor;
+    row->images_per_s = 1e6 / from->median;
+    const double gmacs = strcmp(row->scheme, "fp32") == 0 ? roof->f32_gmacs : roof->gmacs[isa];
+    row->roof_gmacs = gmacs > 0 ? gmacs * row->threads : NAN;
+    row->roof_share = qb_roof_share(row->roof_gmacs, row->macs, from->min);
+}
+
+/* How many times faster than FP32 at the same threads and batch, from the paired ratios; NAN when there is no such row. */
+static void fill_speedups(const struct timed *list, const struct qb_ratio *ratios, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        for (size_t j = 0; j < count; j++) {
+            if (strcmp(list[j].row->scheme, "fp32") == 0 && list[j].row->threads == list[i].row->threads) {
+                list[i].row->speedup = ratios[i].median / ratios[j].median;
+                break;
+            }
+        }
+    }
+}
+
+static enum qb_status measure_batch(struct run *run, size_t batch_index, double seconds, const struct qb_roof *roof,
+                                    struct timed *list, struct qb_candidate *candidates, struct qb_error *err)
+{
+    const int batch = run->plan.measure.batches[batch_index];
+    size_t count = 0;
+    enum qb_status status = QB_OK;
+    if ((size_t)batch > run->test.count) {
+        return qb_fail(err, QB_EINPUT, "%s: measure.batches: %d is more than the %zu images there are", run->plan.path, batch,
+                       run->test.count);
+    }
+    for (size_t i = 0; status == QB_OK && i < run->entry_count; i++) {
+        struct run_entry *const entry = &run->entries[i];
+        if (!is_ok(entry)) {
+            continue;
+        }
+        struct qb_error why = {0};
+        struct qb_engine *engine = NULL;
+        if (make_engine(run, entry, batch, &engine, &why) != QB_OK) {
+            status = run_entry_failed(run, entry, &why, err);
+            continue;
+        }
+        list[count] = (struct timed){entry, &entry->rows[batch_index]};
+        candidates[count++] = (struct qb_candidate){engine, batch, run->test.images};
+    }
+    if (status == QB_OK && count) {
+        const struct qb_latency_options options = {.rounds = run->plan.measure.rounds,
+                                                   .epoch_ms = run->plan.measure.epoch_ms,
+                                                   .seconds = seconds,
+                                                   .seed = run->plan.calibration.seed,
+                                                   .control = run->plan.measure.control};
+        struct qb_latency_result result = {0};
+        status = qb_latency_measure(candidates, count, &options, &cli_progress, &result, err);
+        for (size_t i = 0; status == QB_OK && i < count; i++) {
+            copy_latency(&result.rows[i], roof, list[i].entry->isa, run->plan.measure.control ? result.noise_floor : (double)NAN,
+                         list[i].row);
+        }
+        if (status == QB_OK) {
+            fill_speedups(list, result.ratios, count);
+        }
+        for (size_t i = 0; status == QB_OK && i < count; i++) {
+            status = qb_store_put(run->store, list[i].row, err);
+        }
+        qb_latency_result_free(&result);
+    }
+    for (size_t i = 0; i < count; i++) {
+        qb_engine_free(candidates[i].engine);
+    }
+    return status;
+}
+
+static int most_threads(const struct run *run)
+{
+    int most = 1;
+    for (size_t i = 0; i < run->entry_count; i++) {
+        most = run->entries[i].plan->threads > most ? run->entries[i].plan->threads : most;
+    }
+    return most;
+}
+
+enum qb_status run_latency(struct run *run, struct qb_error *err)
+{
+    if (all_timed(run)) {
+        return QB_OK;
+    }
+    struct timed *const list = calloc(run->entry_count, sizeof *list);
+    struct qb_candidate *const candidates = calloc(run->entry_count, sizeof *candidates);
+    enum qb_status status = list && candidates ? QB_OK : qb_fail_memory(err, run->entry_count * sizeof *list);
+    struct qb_roof roof = {0};
+    if (status == QB_OK) {
+        /* Worker threads inherit the mask of the thread that makes them: with several threads nothing is bound. */
+        if (most_threads(run) == 1) {
+            qb_bind_thread();
+        }
+        qb_roof_measure(&roof);
+    }
+    const size_t batches = run->plan.measure.batch_count;
+    for (size_t b = 0; status == QB_OK && b < batches; b++) {
+        status = measure_batch(run, b, run->plan.measure.seconds / (double)batches, &roof, list, candidates, err);
+    }
+    free(candidates);
+    free(list);
+    return status;
+}

@@ -1,0 +1,201 @@
+/* Rows before anything ran: what they are called, their keys, and what the store knows already. See run.h. */
+#include "cli/run.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "cli/cli.h"
+#include "engine/onednn/onednn.h"
+#include "measure/machine.h"
+
+static void describe_half(const struct qb_observer_spec *o, char *out, size_t size)
+{
+    char range[32] = "";
+    if (o->has_quant_range) {
+        snprintf(range, sizeof range, " %d..%d", o->quant_min, o->quant_max);
+    } else if (o->reduce_range) {
+        snprintf(range, sizeof range, " 7-bit");
+    }
+    snprintf(out, size, "%s %s%s%s", o->dtype == QB_QINT8 ? "s8" : "u8", o->symmetric ? "symmetric" : "affine", range,
+             strncmp(o->observer, "per_channel", 11) == 0 ? " per channel" : "");
+}
+
+static void describe_fuse(unsigned fuse, char *out, size_t size)
+{
+    snprintf(out, size, "%s%s%s", fuse & QB_FUSE_CONV_RELU ? "conv_relu " : "", fuse & QB_FUSE_ADD_RELU ? "add_relu " : "",
+             fuse & QB_FUSE_CONV_ADD ? "conv_add " : "");
+    const size_t length = strlen(out);
+    if (length) {
+        out[length - 1] = 0;
+    }
+}
+
+static void describe_scheme(const struct qb_scheme *s, struct qb_row *row)
+{
+    snprintf(row->scheme, sizeof row->scheme, "%s", s->name);
+    snprintf(row->reproduces, sizeof row->reproduces, "%s", s->reproduces ? s->reproduces : "");
+    if (s->fp32) {
+        snprintf(row->weights, sizeof row->weights, "f32");
+        snprintf(row->activations, sizeof row->activations, "f32");
+        snprintf(row->observer, sizeof row->observer, "-");
+        snprintf(row->arithmetic, sizeof row->arithmetic, "f32");
+        return;
+    }
+    describe_half(&s->weights, row->weights, sizeof row->weights);
+    describe_half(&s->activations, row->activations, sizeof row->activations);
+    snprintf(row->observer, sizeof row->observer, "%s", s->activations.observer);
+    snprintf(row->arithmetic, sizeof row->arithmetic, "%s", qb_arithmetic_name(s->arithmetic));
+    describe_fuse(s->fuse, row->fuse, sizeof row->fuse);
+}
+
+/* Every value of a half that can change a result. */
+static int half_text(const struct qb_observer_spec *o, char *out, size_t size)
+{
+    return snprintf(out, size, "%s/%d/%d/%d/%d:%d:%d/%d:%a/%d:%a/%d:%d", o->observer, (int)o->dtype, o->symmetric,
+                    o->reduce_range, o->has_quant_range, o->quant_min, o->quant_max, o->has_eps, (double)o->eps,
+                    o->has_averaging_constant, o->averaging_constant, o->has_bins, o->bins);
+}
+
+/* The key: everything that the row's numbers depend on. */
+static void make_key(const struct run *run, const struct run_entry *entry, struct qb_row *row)
+{
+    const struct qb_scheme *const s = entry->scheme->scheme;
+    char weights[192] = "", activations[192] = "", text[2048], full[QB_SHA256_HEX];
+    if (!s->fp32) {
+        half_text(&s->weights, weights, sizeof weights);
+        half_text(&s->activations, activations, sizeof activations);
+    }
+    const int length =
+        snprintf(text, sizeof text, "%s|%s|%d|%s|%s|%u|%d|%s|%s|%d|%d|%s|%s|%s|%zu|%s|%u|%s|%s|%u|%a|%d", row->experiment,
+                 s->name, s->fp32, weights, activations, s->fuse, (int)s->arithmetic, row->engine, row->isa, row->threads,
+                 row->batch, run->graph->sha256, run->test.sha256, run->sample.hash, run->images, row->calibration,
+                 run->plan.calibration.batch_size, row->binary, row->machine, run->plan.measure.rounds,
+                 run->plan.measure.epoch_ms, run->plan.measure.control);
+    char impl[2048 + 96];
+    snprintf(impl, sizeof impl, "%.*s|%s", length, text, run->plan.impl ? run->plan.impl : "default");
+    qb_sha256(impl, strlen(impl), full);
+    memcpy(row->key, full, sizeof row->key - 1);
+}
+
+static void no_numbers(struct qb_row *row)
+{
+    row->images = row->correct = row->agree = row->only_fp32 = row->only_this = row->changed = -1;
+    row->accuracy = row->wilson_low = row->wilson_high = row->p = NAN;
+    row->min = row->p10 = row->median = row->p90 = row->p99 = row->median_low = row->median_high = NAN;
+    row->disturbed = row->images_per_s = row->roof_gmacs = row->roof_share = row->speedup = row->noise_floor = NAN;
+    row->samples = 0;
+}
+
+static void fill_row(const struct run *run, const struct run_entry *entry, int batch, const struct qb_machine *machine,
+                     const char *binary, struct qb_row *row)
+{
+    *row = (struct qb_row){.threads = entry->plan->threads, .batch = batch, .synthetic = run->test.synthetic};
+    no_numbers(row);
+    snprintf(row->experiment, sizeof row->experiment, "%s", run->plan.name);
+    describe_scheme(entry->scheme->scheme, row);
+    snprintf(row->engine, sizeof row->engine, "%s", entry->plan->engine);
+    snprintf(row->isa, sizeof row->isa, "%s", qb_isa_name(entry->isa));
+    const char *const slash = strrchr(run->plan.model, '/');
+    snprintf(row->model, sizeof row->model, "%s", slash ? slash + 1 : run->plan.model);
+    snprintf(row->model_sha256, sizeof row->model_sha256, "%s", run->graph->sha256);
+    snprintf(row->data, sizeof row->data, "%s", run->test.name);
+    snprintf(row->data_sha256, sizeof row->data_sha256, "%s", run->test.sha256);
+    if (!entry->scheme->scheme->fp32) {
+        snprintf(row->calibration, sizeof row->calibration, "%.24s %zu images, batch %u", run->plan.calibration.sampler,
+                 run->sample.count, run->plan.calibration.batch_size);
+    }
+    snprintf(row->machine, sizeof row->machine, "%s", machine->id);
+    snprintf(row->cpu, sizeof row->cpu, "%s", machine->cpu);
+    snprintf(row->compiler, sizeof row->compiler, "%s", machine->compiler);
+    snprintf(row->onednn, sizeof row->onednn, "%s", qb_onednn_version());
+    snprintf(row->binary, sizeof row->binary, "%s", binary);
+    snprintf(row->version, sizeof row->version, "%s", QB_VERSION);
+    for (int i = 0; i < run->graph->count; i++) {
+        row->macs += (double)qb_node_macs(run->graph, i);
+        row->fp32_bytes += (int64_t)(4 * qb_node_params(&run->graph->nodes[i]));
+    }
+    const time_t now = time(NULL);
+    struct tm utc;
+    gmtime_r(&now, &utc);
+    strftime(row->started, sizeof row->started, "%Y-%m-%dT%H:%M:%SZ", &utc);
+    make_key(run, entry, row);
+}
+
+/* The run's id names the plan, not the moment: a resumed run goes on in the same one. */
+static enum qb_status make_run_id(struct run *run, struct qb_error *err)
+{
+    const size_t length = sizeof run->entries->rows->key, batches = run->plan.measure.batch_count;
+    char *const keys = malloc(run->entry_count * batches * length), full[QB_SHA256_HEX];
+    if (!keys) {
+        return qb_fail_memory(err, run->entry_count * batches * length);
+    }
+    for (size_t i = 0; i < run->entry_count; i++) {
+        for (size_t b = 0; b < batches; b++) {
+            memcpy(keys + (i * batches + b) * length, run->entries[i].rows[b].key, length);
+        }
+    }
+    qb_sha256(keys, run->entry_count * batches * length, full);
+    free(keys);
+    memcpy(run->id, full, sizeof run->id - 1);
+    return QB_OK;
+}
+
+enum qb_status run_rows_prepare(struct run *run, struct qb_error *err)
+{
+    struct qb_machine machine;
+    char binary[QB_SHA256_HEX];
+    qb_machine_describe(&machine);
+    QB_TRY(qb_sha256_file("/proc/self/exe", binary, err));
+    const size_t batches = run->plan.measure.batch_count;
+    for (size_t i = 0; i < run->entry_count; i++) {
+        for (size_t b = 0; b < batches; b++) {
+            fill_row(run, &run->entries[i], run->plan.measure.batches[b], &machine, binary, &run->entries[i].rows[b]);
+        }
+    }
+    QB_TRY(make_run_id(run, err));
+    for (size_t i = 0; i < run->entry_count; i++) {
+        for (size_t b = 0; b < batches; b++) {
+            struct qb_row *const row = &run->entries[i].rows[b], stored;
+            snprintf(row->run, sizeof row->run, "%s", run->id);
+            int found = 0;
+            if (!run->fresh) {
+                QB_TRY(qb_store_get(run->store, row->key, &stored, &found, err));
+            }
+            if (found) {
+                memcpy(stored.run, row->run, sizeof stored.run);
+                *row = stored;
+                QB_TRY(qb_store_put(run->store, row, err));
+            }
+        }
+    }
+    return QB_OK;
+}
+
+enum qb_status run_store_entry(struct run *run, struct run_entry *entry, struct qb_error *err)
+{
+    for (size_t b = 0; b < run->plan.measure.batch_count; b++) {
+        QB_TRY(qb_store_put(run->store, &entry->rows[b], err));
+    }
+    return QB_OK;
+}
+
+enum qb_status run_entry_failed(struct run *run, struct run_entry *entry, const struct qb_error *why, struct qb_error *err)
+{
+    const enum qb_row_status status = why->status == QB_EUNSUPPORTED ? QB_ROW_SKIPPED : QB_ROW_FAILED;
+    for (size_t b = 0; b < run->plan.measure.batch_count; b++) {
+        struct qb_row *const row = &entry->rows[b];
+        row->status = status;
+        snprintf(row->message, sizeof row->message, "%.255s", why->text);
+        if (status == QB_ROW_FAILED) {
+            row->min = row->p10 = row->median = row->p90 = row->p99 = NAN;
+        }
+    }
+    run->failed += status == QB_ROW_FAILED;
+    cli_progress_end();
+    fprintf(stderr, "qbench: %s on %s: %s: %s\n", entry->plan->scheme->name, entry->plan->engine,
+            status == QB_ROW_FAILED ? "FAILED" : "SKIPPED", why->text);
+    return run_store_entry(run, entry, err);
+}

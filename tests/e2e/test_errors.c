@@ -1,0 +1,110 @@
+/* Bad input through the installed program: one clear sentence, exit code 2, nothing left behind. */
+#include "e2e.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/file.h"
+
+static void copy_part(const char *from, const char *to, size_t bytes)
+{
+    struct qb_blob blob;
+    struct qb_error err = {0};
+    qbt_ok(qb_file_read(from, 1 << 26, &blob, &err), &err);
+    qbt_ok(qb_file_write(to, blob.data, bytes < blob.size ? bytes : blob.size, &err), &err);
+    qb_blob_free(&blob);
+}
+
+static void usage(void **state)
+{
+    (void)state;
+    e2e_expect_error(NULL, 2, "is not a command", "nonsense");
+    struct e2e_result r = e2e_run(NULL, "evaluate");
+    assert_int_equal(r.code, 2);
+    assert_non_null(strstr(r.err, "--model FILE is required"));
+    e2e_free(&r);
+    r = e2e_run(NULL, "evaluate --model x --threads many");
+    assert_int_equal(r.code, 2);
+    assert_non_null(strstr(r.err, "--threads: \"many\" is not a whole number"));
+    e2e_free(&r);
+    r = e2e_run(NULL, "--help");
+    assert_int_equal(r.code, 0);
+    assert_non_null(strstr(r.out, "quantize"));
+    e2e_free(&r);
+    assert_int_equal(e2e_entries(), 0);
+}
+
+static void experiments(void **state)
+{
+    (void)state;
+    struct qb_error err = {0};
+    e2e_expect_error(NULL, 2, "nonsense.yaml", "run nonsense.yaml");
+    static const char bad[] = "name: bad\nmodel: models/resnet8.onnx\nschemes: [fbgemm]\nengines: [onednn]\nspeed: 11\n";
+    qbt_ok(qb_file_write(e2e_path("bad.yaml"), bad, sizeof bad - 1, &err), &err);
+    e2e_expect_error(NULL, 2, "speed", "run bad.yaml");
+    static const char unknown[] = "name: bad\nmodel: models/resnet8.onnx\nschemes: [fbgmm]\nengines: [onednn]\n";
+    qbt_ok(qb_file_write(e2e_path("bad.yaml"), unknown, sizeof unknown - 1, &err), &err);
+    e2e_expect_error(NULL, 2, "fbgmm", "run bad.yaml");
+    unlink(e2e_path("bad.yaml"));
+    assert_int_equal(e2e_entries(), 0);
+}
+
+static void results_folder_that_cannot_be(void **state)
+{
+    (void)state;
+    e2e_expect_error(NULL, 2, "/dev/null/results", "run quick --results /dev/null/results");
+    e2e_expect_error(NULL, 2, "/proc/results", "run quick --results /proc/results");
+    e2e_expect_error(NULL, 2, "no results yet", "report --results nowhere");
+    assert_int_equal(e2e_entries(), 0);
+}
+
+static void models(void **state)
+{
+    (void)state;
+    const char *const good = qbt_source("models/resnet8.onnx");
+    copy_part(good, e2e_path("cut.onnx"), 100000);
+    e2e_expect_error(NULL, 2, "cut.onnx", "evaluate --model cut.onnx");
+    e2e_expect_error(NULL, 2, "cut.onnx", "inspect --model cut.onnx");
+    e2e_expect_error(NULL, 2, "cut.onnx", "quantize --model cut.onnx --scheme fbgemm --output q.onnx");
+    e2e_expect_error(NULL, 2, "gone.onnx", "evaluate --model gone.onnx");
+    copy_part(good, e2e_path("cut.onnx"), 0);
+    e2e_expect_error(NULL, 2, "cut.onnx", "evaluate --model cut.onnx");
+    unlink(e2e_path("cut.onnx"));
+    assert_int_equal(e2e_entries(), 0);
+}
+
+static void data_and_choices(void **state)
+{
+    (void)state;
+    const char *const model = qbt_source("models/resnet8.onnx");
+    e2e_expect_error(NULL, 2, "no-such-folder", "evaluate --model %s --data-dir no-such-folder", model);
+    e2e_expect_error(NULL, 2, "avx1024", "evaluate --model %s --isa avx1024", model);
+    e2e_expect_error("QB_ISA=sse9", 2, "sse9", "evaluate --model %s", model);
+    e2e_expect_error(NULL, 2, "warp", "evaluate --model %s --engine warp", model);
+    e2e_expect_error(NULL, 2, "fbgmm", "quantize --model %s --scheme fbgmm --output q.onnx", model);
+    e2e_expect_error(NULL, 2, "calib.txt", "quantize --model %s --scheme fbgemm --calib calib.txt --output q.onnx", model);
+    e2e_expect_error(NULL, 2, "nothing to quantize", "quantize --model %s --scheme fp32 --output q.onnx", model);
+    assert_int_equal(e2e_entries(), 0);
+}
+
+static void output_that_cannot_be_written(void **state)
+{
+    (void)state;
+    const char *const model = qbt_source("models/resnet8.onnx");
+    struct e2e_result r = e2e_run(NULL, "quantize --model %s --scheme default --samples-per-class 1 --output /proc/q.onnx", model);
+    assert_int_equal(r.code, 2);
+    assert_non_null(strstr(r.err, "/proc/q.onnx"));
+    e2e_free(&r);
+    assert_int_equal(e2e_entries(), 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(usage),  cmocka_unit_test(experiments),      cmocka_unit_test(results_folder_that_cannot_be),
+        cmocka_unit_test(models), cmocka_unit_test(data_and_choices), cmocka_unit_test(output_that_cannot_be_written),
+    };
+    return cmocka_run_group_tests(tests, e2e_setup, e2e_teardown);
+}
