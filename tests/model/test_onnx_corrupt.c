@@ -70,8 +70,9 @@ static int mutate(const struct qb_blob *file, struct qb_rng *rng, int rounds)
             /* every second one where a real file has its nodes, not weights */
             const uint32_t room = k % 2 && file->size > 8192 ? 8192 : (uint32_t)file->size;
             const uint32_t at = qb_rng_interval(rng, room - 1);
-            copy[at] = qb_rng_interval(rng, 1) ? (uint8_t)qb_rng_u32(rng)
-                                               : (uint8_t)(copy[at] ^ 1U << qb_rng_interval(rng, 7));
+            const uint32_t other =
+                qb_rng_interval(rng, 1) ? qb_rng_u32(rng) : copy[at] ^ 1U << qb_rng_interval(rng, 7);
+            copy[at] = (uint8_t)other;
         }
         refused += load(copy, file->size, &err) != QB_OK;
     }
