@@ -114,7 +114,7 @@ static void test_each_option(void **state)
     float *const want = expected_logits(false);
 #define EACH(field, last)                                                                                    \
     for (int i = 0; i < (last); i++) {                                                                       \
-        check_variant(&(struct net_options){.field = i}, want);                                              \
+        check_variant(&(struct net_options){.field = (enum net_##field)i}, want);                            \
     }
     EACH(input, INPUT_COUNT)
     EACH(bn, BN_COUNT)

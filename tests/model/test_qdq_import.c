@@ -196,7 +196,7 @@ static void test_import(void **state)
             }
             for (int o = 0; o < CLASSES; o++) {
                 assert_int_equal(dense->codes->zero_points[o], dense_zeros[o]);
-                assert_float_equal(dense->bia[o], o ? -2.5f : 1.5f, 0);
+                assert_float_equal(dense->bia[o], (o ? -2.5f : 1.5f), 0);
             }
             qb_graph_free(graph);
         }
