@@ -257,17 +257,22 @@ static void no_claim_without_vnni(void **state)
     net_free(&net);
 }
 
-/* impl: every choice gives the same codes. */
+/* impl: every choice gives the same codes, or does not claim to. */
 static void implementations(void **state)
 {
     (void)state;
     static const char *const impls[] = {"default", "fastest", "jit", "ref"};
-    for (size_t i = 0; i < sizeof impls / sizeof impls[0]; i++) {
+    for (uint32_t i = 0; i < sizeof impls / sizeof impls[0]; i++) {
         struct net net;
         net_mixed(&net, QB_ARITHMETIC_FBGEMM, 9);
         halve_weights(&net);
         check(&net, "onednn", 1, impls[i], true, impls[i]);
         net_free(&net);
+        for (uint32_t seed = 0; seed < 8; seed++) {
+            random_net(&net, QB_ARITHMETIC_ONEDNN, seed);
+            check(&net, "onednn_fused", 1, impls[i], false, impls[i]);
+            net_free(&net);
+        }
     }
 }
 

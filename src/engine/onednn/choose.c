@@ -52,7 +52,10 @@ static const char *join_names(struct qb_dnnl_list *list, bool chosen)
 
 const char *qb_dnnl_implementation(struct qb_dnnl_list *list)
 {
-    return join_names(list, true);
+    const char *names = join_names(list, true);
+    return names && dnnl_version()->cpu_runtime != DNNL_RUNTIME_OMP
+               ? qb_arena_printf(list->arena, "%s, without OpenMP", names)
+               : names;
 }
 
 const char *qb_dnnl_offered(struct qb_dnnl_list *list)

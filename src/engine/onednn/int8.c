@@ -1,8 +1,13 @@
 /* Integer graphs as steps.
  *
  * Exact: u8 x s8 -> s32 primitives without attributes, then our own requantization in the graph's arithmetic.
- * Fused: scales, zero points, bias, ReLU and residual inside the primitive; nodes for which oneDNN has no
- * fast primitive of that kind (and weights with zero points, which it does not know) run the exact way. */
+ * Fused: scales, zero points, bias, ReLU and residual inside the primitive, and oneDNN's average pooling;
+ * nodes for which oneDNN has no fast primitive of that kind (dense layers whose source has a zero point), and
+ * weights with zero points, which it does not know, run the exact way. INPUT, RELU and ADD (oneDNN's has no
+ * zero points) are our own code in both.
+ *
+ * Fused results equal arithmetic `onednn` bit for bit (tests/engine/test_onednn_int8.c), and claim so; in a
+ * graph of another arithmetic they are an approximation. */
 #include "engine/onednn/build.h"
 #include "engine/onednn/choose.h"
 #include "engine/onednn/layer.h"

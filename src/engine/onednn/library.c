@@ -59,15 +59,21 @@ static enum qb_status set_cap(enum qb_isa isa, struct qb_error *err)
     return QB_OK;
 }
 
-enum qb_status qb_dnnl_cap_isa(enum qb_isa isa, struct qb_error *err)
+enum qb_status qb_dnnl_check_threads(int threads, struct qb_error *err)
 {
     const unsigned runtime = dnnl_version()->cpu_runtime;
-    if (runtime != DNNL_RUNTIME_OMP && runtime != DNNL_RUNTIME_TBB && runtime != DNNL_RUNTIME_SEQ) {
-        return qb_fail(err, QB_EUNSUPPORTED,
-                       "oneDNN %s was built for a run time that this engine does not drive; use a "
-                       "build for OpenMP, TBB or sequential execution",
-                       qb_onednn_version());
+    if (runtime == DNNL_RUNTIME_OMP || (runtime == DNNL_RUNTIME_SEQ && threads == 1)) {
+        return QB_OK;
     }
+    return qb_fail(
+        err, QB_EUNSUPPORTED,
+        "oneDNN %s does not take its threads from OpenMP, so a run on %d thread%s cannot be had from it; "
+        "use a build of oneDNN for OpenMP",
+        qb_onednn_version(), threads, threads == 1 ? "" : "s");
+}
+
+enum qb_status qb_dnnl_cap_isa(enum qb_isa isa, struct qb_error *err)
+{
     if (isa == QB_ISA_REF) {
         return qb_fail(err, QB_EUNSUPPORTED,
                        "oneDNN has no scalar level to cap to; use the engine \"reference\" for ISA "

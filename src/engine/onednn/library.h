@@ -9,6 +9,10 @@
 #include "base/status.h"
 #include "engine/onednn/tails.h"
 
+/* An error unless this build of oneDNN runs on exactly `threads` threads when asked to: OpenMP's do,
+ * sequential ones for one thread; TBB's and SYCL's take what the machine has. */
+enum qb_status qb_dnnl_check_threads(int threads, struct qb_error *err);
+
 /* Applies the cap; before any other call of oneDNN. The best ISA of this CPU, or above, means no cap: oneDNN
  * then also uses what it knows beyond our list (bf16, AMX variants). A second, different cap in one process
  * is an error. */

@@ -69,6 +69,7 @@ static enum qb_status create(const struct qb_engine_ops *ops, const struct qb_gr
                              const struct qb_qgraph *qgraph, const struct qb_engine_options *options,
                              struct qb_engine **out, struct qb_error *err)
 {
+    QB_TRY(qb_dnnl_check_threads(options->threads, err));
     QB_TRY(qb_dnnl_cap_isa(options->isa, err));
     struct onednn_engine *engine = calloc(1, sizeof *engine);
     if (!engine) {
