@@ -95,8 +95,10 @@ static int block(struct net *net, int at)
     case 0: return relu(net, add(net, at, first));       /* in place over the source of the block */
     case 1: return add(net, first, conv(net, at, true)); /* two convolutions */
     case 2: return add(net, relu(net, first), at);       /* no convolution next to the sum */
-    case 3: return add(net, add(net, at, first), at);    /* the source is read again after the sum */
-    case 4: return add(net, first, relu(net, first));    /* the convolution has two readers */
+    case 3:
+        return add(net, add(net, at, conv(net, first, true)),
+                   at);                               /* the source is read again after the sum */
+    case 4: return add(net, first, relu(net, first)); /* the convolution has two readers */
     case 5:
         return relu(
             net, add(net, conv(net, first, true), first)); /* the operand is the convolution's own source */

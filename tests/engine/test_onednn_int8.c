@@ -234,6 +234,31 @@ static void fused_onednn(void **state)
     random_nets(QB_ARITHMETIC_ONEDNN, "onednn_fused");
 }
 
+/* The sum post-op writes over its operand: not when the operand is read again, or is the convolution's own
+ * source. */
+static void residual_read_again(void **state)
+{
+    (void)state;
+    for (int kind = 0; kind < 2; kind++) {
+        struct net net;
+        struct net_conv conv = {.oc = 16, .kh = 3, .kw = 3, .stride_h = 1, .stride_w = 1};
+        conv.pad_t = conv.pad_l = conv.pad_b = conv.pad_r = 1;
+        net_init(&net, QB_ARITHMETIC_ONEDNN, 21, (struct qb_shape){8, 8, 3}, 1.0f, 0);
+        const int first = conv.src = net_conv(&net, &conv);
+        if (kind == 0) {
+            conv.src = net_conv(&net, &conv);
+        }
+        conv.residual = first;
+        conv.relu = true;
+        const int sum = net_conv(&net, &conv);
+        net_dense(&net, kind == 0 ? net_add(&net, sum, first, false, net.nodes[sum].q.scale, 40) : sum, 10,
+                  false, 0);
+        const enum qb_exactness claim = check(&net, "onednn_fused", 1, NULL, has_vnni(), "residual");
+        assert_int_equal(claim, has_vnni() ? QB_EXACT : QB_APPROXIMATE);
+        net_free(&net);
+    }
+}
+
 /* The library's own rounding is no claim in another arithmetic. */
 static void fused_fbgemm(void **state)
 {
@@ -288,9 +313,10 @@ int main(int argc, char **argv)
         return QBT_SKIP;
     }
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(exact_fbgemm),          cmocka_unit_test(exact_onednn),
-        cmocka_unit_test(fused_onednn),          cmocka_unit_test(fused_fbgemm),
-        cmocka_unit_test(no_claim_without_vnni), cmocka_unit_test(implementations),
+        cmocka_unit_test(exact_fbgemm),        cmocka_unit_test(exact_onednn),
+        cmocka_unit_test(fused_onednn),        cmocka_unit_test(fused_fbgemm),
+        cmocka_unit_test(residual_read_again), cmocka_unit_test(no_claim_without_vnni),
+        cmocka_unit_test(implementations),
     };
     return cmocka_run_group_tests_name(argv[1], tests, NULL, NULL);
 }
