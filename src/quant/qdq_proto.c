@@ -220,32 +220,45 @@ static Onnx__StringStringEntryProto **copy_metadata(struct qb_proto *p, const st
     return list;
 }
 
+/* A message may come in pieces. The graph is the last one, so that no part of a file cut short is a model. */
+static uint8_t *pack(const Onnx__ModelProto *head, const Onnx__ModelProto *tail, size_t *size)
+{
+    const size_t head_size = onnx__model_proto__get_packed_size(head);
+    *size = head_size + onnx__model_proto__get_packed_size(tail);
+    uint8_t *const bytes = malloc(*size);
+    if (bytes) {
+        onnx__model_proto__pack(head, bytes);
+        onnx__model_proto__pack(tail, bytes + head_size);
+    }
+    return bytes;
+}
+
 enum qb_status qb_proto_write(struct qb_proto *p, const char *version, const struct qb_metadata *metadata,
                               size_t metadata_count, const char *path, struct qb_error *err)
 {
     Onnx__OperatorSetIdProto opset, *opsets = &opset;
-    Onnx__ModelProto model;
+    Onnx__ModelProto head, tail;
     onnx__operator_set_id_proto__init(&opset);
-    onnx__model_proto__init(&model);
+    onnx__model_proto__init(&head);
+    onnx__model_proto__init(&tail);
     opset.domain = copy_text(p, ""); /* the main domain */
     opset.has_version = 1;
     opset.version = OPSET;
     p->graph.name = copy_text(p, "qbench");
-    model.has_ir_version = 1;
-    model.ir_version = IR_VERSION;
-    model.n_opset_import = 1;
-    model.opset_import = &opsets;
-    model.producer_name = copy_text(p, "qbench");
-    model.producer_version = copy_text(p, version);
-    model.graph = &p->graph;
-    model.n_metadata_props = metadata_count;
-    model.metadata_props = copy_metadata(p, metadata, metadata_count);
-    const size_t size = p->failed ? 0 : onnx__model_proto__get_packed_size(&model);
-    uint8_t *const bytes = p->failed ? NULL : malloc(size);
+    head.has_ir_version = 1;
+    head.ir_version = IR_VERSION;
+    head.n_opset_import = 1;
+    head.opset_import = &opsets;
+    head.producer_name = copy_text(p, "qbench");
+    head.producer_version = copy_text(p, version);
+    head.n_metadata_props = metadata_count;
+    head.metadata_props = copy_metadata(p, metadata, metadata_count);
+    tail.graph = &p->graph;
+    size_t size = 0;
+    uint8_t *const bytes = p->failed ? NULL : pack(&head, &tail, &size);
     if (!bytes) {
         return qb_fail_memory(err, size);
     }
-    onnx__model_proto__pack(&model, bytes);
     const enum qb_status status = qb_file_write(path, bytes, size, err);
     free(bytes);
     return status;

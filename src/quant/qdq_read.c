@@ -143,19 +143,19 @@ static enum qb_status take_add(const struct reader *r, int i, struct qb_qnode *t
     for (int k = 0; k < 2 && conv < 0; k++) {
         conv = source(r, node, k)->op == QB_OP_CONV ? k : -1;
     }
-    if (conv < 0 || r->out->arithmetic != QB_ARITHMETIC_ONEDNN) {
+    if (conv < 0) {
         to->op = QB_QOP_ADD;
-        for (int k = 0; k < 2; k++) {
-            if (take_source(r, node, k, &to->src[k], err) != QB_OK) {
-                return conv < 0 ? err->status
-                                : qb_fail(err, QB_EUNSUPPORTED,
-                                          "%.700s, or arithmetic onednn, which adds in the convolution",
-                                          err->text);
-            }
-        }
-        return QB_OK;
+        QB_TRY(take_source(r, node, 0, &to->src[0], err));
+        return take_source(r, node, 1, &to->src[1], err);
     }
     const struct qb_node *const merged = source(r, node, conv);
+    if (r->out->arithmetic != QB_ARITHMETIC_ONEDNN) {
+        return qb_fail_node(
+            err, QB_EUNSUPPORTED, node,
+            "it reads the float output of '%.200s' (conv); a QuantizeLinear and a DequantizeLinear are "
+            "expected between them, or arithmetic onednn, which adds inside the convolution",
+            file_name(merged));
+    }
     to->op = QB_QOP_CONV;
     to->fused_add = true;
     if (r->node_of[node->src[conv]] >= 0) {
@@ -177,11 +177,12 @@ static enum qb_status take_unscaled(const struct reader *r, const struct qb_node
     QB_TRY(take_source(r, node, 0, &to->src[0], err));
     const struct qb_qparams *const q = &r->out->nodes[to->src[0]].q;
     if (!same_qparams(q, &to->q)) {
-        return qb_fail_node(
-            err, QB_EUNSUPPORTED, node,
-            "its source has scale %.9g and zero point %d, its output %.9g and %d (codes from 0); equal "
-            "ones are expected, as a %s changes no scale here",
-            (double)q->scale, q->zero_point, (double)to->q.scale, to->q.zero_point, qb_op_name(node->op));
+        return qb_fail_node(err, QB_EUNSUPPORTED, node,
+                            "its source has scale %.9g and zero point %d, its output %.9g and %d (codes "
+                            "counted from 0); quantize both "
+                            "with the same, as integer graphs keep them through %s",
+                            (double)q->scale, q->zero_point, (double)to->q.scale, to->q.zero_point,
+                            node->op == QB_OP_RELU ? "a ReLU" : "an average pool");
     }
     return QB_OK;
 }

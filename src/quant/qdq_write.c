@@ -122,7 +122,7 @@ static void window(struct writer *w, const struct qb_qnode *node)
 static enum qb_status conv(struct writer *w, const struct qb_qnode *node, const char **out,
                            struct qb_error *err)
 {
-    const char *parameters[2];
+    const char *parameters[2] = {NULL, NULL};
     QB_TRY(weights(w, node, parameters, err));
     const char *const name = node->fused_add ? part(w, node, "conv") : node->name;
     *out = qb_proto_node(&w->p, "Conv", name, NULL, 3,
@@ -138,7 +138,7 @@ static enum qb_status conv(struct writer *w, const struct qb_qnode *node, const 
 static enum qb_status dense(struct writer *w, const struct qb_qnode *node, const char **out,
                             struct qb_error *err)
 {
-    const char *parameters[2], *source = w->tensors[node->src[0]];
+    const char *parameters[2] = {NULL, NULL}, *source = w->tensors[node->src[0]];
     QB_TRY(weights(w, node, parameters, err));
     if (!w->flat[node->src[0]]) {
         /* The pair behind Flatten repeats the one in front of it: ONNX Runtime runs what stands between pairs

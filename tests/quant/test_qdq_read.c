@@ -1,0 +1,464 @@
+/* QDQ files as other programs write them: what is understood, and one sentence for what is not. */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/file.h"
+#include "quant/qdq.h"
+#include "quant/qdq_proto.h"
+#include "testing.h"
+
+/* A file under construction: 2 x 4 x 4 images, tensors are named by the text that made them. */
+struct file {
+    struct qb_proto p;
+    struct qb_metadata metadata[4];
+    size_t metadata_count;
+};
+
+enum { MAX_NODES = 64 };
+
+static struct file begin(void)
+{
+    struct file f = {.metadata_count = 0};
+    qb_proto_begin(&f.p, qb_arena_create(), MAX_NODES, 4 * MAX_NODES);
+    qb_proto_input(&f.p, "x", 4, (const int64_t[]){2, 4, 4});
+    return f;
+}
+
+static const char *number(struct file *f, float value)
+{
+    return qb_proto_tensor(&f->p, qb_proto_text(&f->p, "c%zu", f->p.graph.n_initializer), QB_PROTO_FLOAT, 0,
+                           NULL, &value);
+}
+
+static const char *code(struct file *f, enum qb_proto_type type, int value)
+{
+    const uint8_t byte = (uint8_t)value;
+    return qb_proto_tensor(&f->p, qb_proto_text(&f->p, "c%zu", f->p.graph.n_initializer), type, 0, NULL,
+                           &byte);
+}
+
+/* A node of one or two inputs. */
+static const char *op(struct file *f, const char *type, const char *name, const char *a, const char *b)
+{
+    return qb_proto_node(&f->p, type, name, NULL, b ? 2 : 1, (const char *const[]){a, b});
+}
+
+/* QuantizeLinear and DequantizeLinear, called NAME.q and NAME.dq. */
+static const char *pair_of(struct file *f, enum qb_proto_type type, const char *name, const char *source,
+                           float scale, int zero)
+{
+    const char *const inputs[3] = {source, number(f, scale), code(f, type, zero)};
+    const char *const codes =
+        qb_proto_node(&f->p, "QuantizeLinear", qb_proto_text(&f->p, "%s.q", name), NULL, 3, inputs);
+    return qb_proto_node(&f->p, "DequantizeLinear", qb_proto_text(&f->p, "%s.dq", name), NULL, 3,
+                         (const char *const[]){codes, inputs[1], inputs[2]});
+}
+
+static const char *pair(struct file *f, const char *name, const char *source, float scale, int zero)
+{
+    return pair_of(f, QB_PROTO_UINT8, name, source, scale, zero);
+}
+
+/* Integer weights 1, 2, 3 .. of scale 0.5 behind a DequantizeLinear. */
+static const char *weights(struct file *f, const char *name, enum qb_proto_type type, int zero, size_t rank,
+                           const int64_t *dims)
+{
+    const uint8_t codes[8] = {1, 2, 3, 4, 5, 6, 7, 8};
+    const char *const w = qb_proto_tensor(&f->p, qb_proto_text(&f->p, "%s.w", name), type, rank, dims, codes);
+    return qb_proto_node(&f->p, "DequantizeLinear", qb_proto_text(&f->p, "%s.w.dq", name), NULL, 3,
+                         (const char *const[]){w, number(f, 0.5f), code(f, type, zero)});
+}
+
+/* 1 x 1, two channels to two. */
+static const char *conv(struct file *f, const char *name, const char *source)
+{
+    return op(f, "Conv", name, source, weights(f, name, QB_PROTO_INT8, 0, 4, (const int64_t[]){2, 2, 1, 1}));
+}
+
+static const char *pool(struct file *f, const char *name, const char *source)
+{
+    return op(f, "GlobalAveragePool", name, source, NULL);
+}
+
+static const char *dense(struct file *f, const char *name, const char *source)
+{
+    const char *const flat = op(f, "Flatten", qb_proto_text(&f->p, "%s.flatten", name), source, NULL);
+    const char *const out =
+        op(f, "Gemm", name, flat, weights(f, name, QB_PROTO_INT8, 0, 2, (const int64_t[]){3, 2}));
+    qb_proto_int(&f->p, "transB", 1);
+    return out;
+}
+
+/* A pool and a dense layer with everything around them: behind a tensor of scale 2, zero point 10. */
+static const char *tail(struct file *f, const char *source)
+{
+    return pair(f, "fc", dense(f, "fc", pair(f, "pool", pool(f, "pool", source), 2.0f, 10)), 0.25f, 128);
+}
+
+/* What reading gives; the text of the error goes to `err`. */
+static enum qb_status read_file(struct file *f, const char *output, enum qb_arithmetic fallback,
+                                struct qb_qgraph **out, struct qb_error *err)
+{
+    char *const dir = qbt_mkdtemp(), *const path = qb_path_join(dir, "other.onnx");
+    struct qb_graph *graph = NULL;
+    f->p.graph.node[f->p.graph.n_node - 1]->output[0] = qb_proto_text(&f->p, "%s", output);
+    qb_proto_output(&f->p, output, 2, (const int64_t[]){3});
+    qbt_ok(qb_proto_write(&f->p, "0", f->metadata, f->metadata_count, path, err), err);
+    enum qb_status status = qb_model_load(path, &graph, err);
+    if (status == QB_OK) {
+        status = qb_qdq_read(graph, fallback, out, err);
+        qb_graph_free(graph);
+    }
+    if (status != QB_OK) {
+        assert_non_null(strstr(err->text, path));
+    }
+    qb_arena_destroy(f->p.arena);
+    free(path);
+    qbt_rmtree(dir);
+    return status;
+}
+
+static struct qb_qgraph *understood(struct file *f, enum qb_arithmetic fallback)
+{
+    struct qb_error err;
+    struct qb_qgraph *out = NULL;
+    qbt_ok(read_file(f, "y", fallback, &out, &err), &err);
+    return out;
+}
+
+static void refused(struct file *f, enum qb_status want, const char *needle, const char *second)
+{
+    struct qb_error err;
+    struct qb_qgraph *out = NULL;
+    qbt_error(read_file(f, "y", QB_ARITHMETIC_FBGEMM, &out, &err), want, &err, needle);
+    if (!strstr(err.text, second)) {
+        fail_msg("\"%s\" does not contain \"%s\"", err.text, second);
+    }
+}
+
+/* Operator names of the whole graph. */
+static void assert_operators(const struct qb_qgraph *graph, const char *want)
+{
+    char have[256] = "";
+    for (int i = 0; i < graph->count; i++) {
+        strcat(strcat(have, i ? " " : ""), qb_qop_name(graph->nodes[i].op));
+        strcat(have, graph->nodes[i].relu ? "+relu" : "");
+        strcat(have, graph->nodes[i].fused_add ? "+add" : "");
+    }
+    assert_string_equal(have, want);
+}
+
+static void relu_before_the_pair_is_fused(void **state)
+{
+    (void)state;
+    struct file f = begin();
+    const char *const x = pair(&f, "image", "x", 1.0f, 0);
+    tail(&f, pair(&f, "a", op(&f, "Relu", "r", conv(&f, "a", x), NULL), 2.0f, 10));
+    struct qb_qgraph *const q = understood(&f, QB_ARITHMETIC_FBGEMM);
+    assert_operators(q, "input conv+relu avgpool dense");
+    assert_string_equal(q->scheme, "imported");
+    assert_string_equal(q->nodes[1].name, "conv");
+    assert_int_equal(q->nodes[1].q.zero_point, 10);
+    assert_int_equal(q->nodes[1].q.quant_max, 255);
+    assert_true(q->nodes[3].q.scale == 0.25f);
+    qb_qgraph_free(q);
+}
+
+static void relu_behind_the_pair_is_a_node(void **state)
+{
+    (void)state;
+    struct file f = begin();
+    const char *const x = pair(&f, "image", "x", 1.0f, 0);
+    const char *const a = pair(&f, "a", conv(&f, "a", x), 2.0f, 10);
+    tail(&f, pair(&f, "r", op(&f, "Relu", "r", a, NULL), 2.0f, 10));
+    struct qb_qgraph *const q = understood(&f, QB_ARITHMETIC_ONEDNN);
+    assert_operators(q, "input conv relu avgpool dense");
+    assert_int_equal(q->arithmetic, QB_ARITHMETIC_ONEDNN);
+    qb_qgraph_free(q);
+}
+
+static void relu_with_a_scale_of_its_own(void **state)
+{
+    (void)state;
+    struct file f = begin();
+    const char *const x = pair(&f, "image", "x", 1.0f, 0);
+    const char *const a = pair(&f, "a", conv(&f, "a", x), 2.0f, 10);
+    tail(&f, pair(&f, "r", op(&f, "Relu", "r", a, NULL), 2.0f, 0));
+    refused(&f, QB_EUNSUPPORTED, "node 'r' (Relu)", "scale 2 and zero point 10");
+}
+
+static void pool_with_a_scale_of_its_own(void **state)
+{
+    (void)state;
+    struct file f = begin();
+    const char *const x = pair(&f, "image", "x", 1.0f, 0);
+    pair(&f, "fc", dense(&f, "fc", pair(&f, "p", pool(&f, "p", x), 0.5f, 0)), 1.0f, 0);
+    refused(&f, QB_EUNSUPPORTED, "node 'p' (GlobalAveragePool)", "0.5");
+}
+
+static void no_pair_between_two_layers(void **state)
+{
+    (void)state;
+    struct file f = begin();
+    const char *const x = pair(&f, "image", "x", 1.0f, 0);
+    tail(&f, pair(&f, "b", conv(&f, "b", conv(&f, "a", x)), 2.0f, 10));
+    refused(&f, QB_EUNSUPPORTED, "node 'b' (Conv)", "output of 'a'");
+}
+
+static void no_pair_behind_the_image(void **state)
+{
+    (void)state;
+    struct file f = begin();
+    tail(&f, pair(&f, "a", conv(&f, "a", "x"), 2.0f, 10));
+    refused(&f, QB_EUNSUPPORTED, "node 'a' (Conv)", "QuantizeLinear");
+}
+
+static void no_pair_behind_the_dense_layer(void **state)
+{
+    (void)state;
+    struct file f = begin();
+    const char *const x = pair(&f, "image", "x", 2.0f, 10);
+    dense(&f, "fc", pair(&f, "p", pool(&f, "p", x), 2.0f, 10));
+    refused(&f, QB_EUNSUPPORTED, "node 'fc' (Gemm)", "the logits, is float");
+}
+
+static void float_weights(void **state)
+{
+    (void)state;
+    static const float wei[4] = {1, 2, 3, 4};
+    struct file f = begin();
+    const char *const x = pair(&f, "image", "x", 1.0f, 0);
+    const char *const w = qb_proto_tensor(&f.p, "w", QB_PROTO_FLOAT, 4, (const int64_t[]){2, 2, 1, 1}, wei);
+    tail(&f, pair(&f, "a", op(&f, "Conv", "a", x, w), 2.0f, 10));
+    refused(&f, QB_EUNSUPPORTED, "node 'a' (Conv)", "weights are float");
+}
+
+/* s8 activations and u8 weights become u8 and s8; a bias is what its DequantizeLinear gives. */
+static void other_types(void **state)
+{
+    (void)state;
+    struct file f = begin();
+    const char *const x = pair_of(&f, QB_PROTO_INT8, "image", "x", 1.0f, -128);
+    const char *const w = weights(&f, "a", QB_PROTO_UINT8, 130, 4, (const int64_t[]){2, 2, 1, 1});
+    const uint8_t bias[2] = {200, 7};
+    const char *const b = qb_proto_tensor(&f.p, "b", QB_PROTO_UINT8, 1, (const int64_t[]){2}, bias);
+    const char *const bia =
+        qb_proto_node(&f.p, "DequantizeLinear", "b.dq", NULL, 3,
+                      (const char *const[]){b, number(&f, 0.125f), code(&f, QB_PROTO_UINT8, 5)});
+    const char *const a = qb_proto_node(&f.p, "Conv", "a", NULL, 3, (const char *const[]){x, w, bia});
+    tail(&f, pair(&f, "a", a, 2.0f, 10));
+    struct qb_qgraph *const q = understood(&f, QB_ARITHMETIC_FBGEMM);
+    assert_int_equal(q->nodes[0].q.dtype, QB_QINT8);
+    assert_int_equal(q->nodes[0].q.zero_point, 0);
+    assert_int_equal(q->nodes[0].q.quant_min, -128);
+    assert_int_equal(q->nodes[1].wei_dtype, QB_QUINT8);
+    assert_int_equal(q->nodes[1].wei[3], 4 - 128);
+    assert_int_equal(q->nodes[1].wei_scale_count, 1);
+    assert_int_equal(q->nodes[1].wei_zero_points[0], 130 - 128);
+    assert_true(q->nodes[1].bia[0] == 195 * 0.125f && q->nodes[1].bia[1] == 0.25f);
+    assert_int_equal(q->nodes[1].q.dtype, QB_QUINT8);
+    assert_int_equal(q->nodes[3].wei_dtype, QB_QINT8);
+    assert_int_equal(q->nodes[3].wei[5], 6);
+    qb_qgraph_free(q);
+}
+
+static void a_pair_for_each_reader(void **state)
+{
+    (void)state;
+    struct file f = begin();
+    const char *const x = pair(&f, "image", "x", 1.0f, 0), *const again = pair(&f, "image2", "x", 1.0f, 0);
+    const char *const a = op(&f, "Relu", "r", conv(&f, "a", x), NULL), *const b = conv(&f, "b", again);
+    const char *const first = pair(&f, "a", a, 1.5f, 3), *const second = pair(&f, "a2", a, 1.5f, 3);
+    const char *const c = pair(&f, "c", conv(&f, "c", first), 1.0f, 1);
+    const char *const sum = op(&f, "Add", "sum", c, second);
+    const char *const d = pair(&f, "sum", sum, 4.0f, 4), *const e = pair(&f, "b", b, 8.0f, 8);
+    tail(&f, pair(&f, "sum2", op(&f, "Add", "sum2", d, e), 2.0f, 10));
+    struct qb_qgraph *const q = understood(&f, QB_ARITHMETIC_FBGEMM);
+    assert_operators(q, "input conv+relu conv add conv add avgpool dense");
+    assert_int_equal(q->nodes[3].src[0], 2);
+    assert_int_equal(q->nodes[3].src[1], 1);
+    assert_int_equal(q->nodes[4].src[0], 0);
+    qb_qgraph_free(q);
+}
+
+static void two_scales_of_one_tensor(void **state)
+{
+    (void)state;
+    struct file f = begin();
+    const char *const a = conv(&f, "a", pair(&f, "image", "x", 1.0f, 0));
+    const char *const sum = op(&f, "Add", "sum", pair(&f, "a", a, 1.5f, 3), pair(&f, "a2", a, 1.5f, 4));
+    tail(&f, pair(&f, "sum", sum, 2.0f, 10));
+    refused(&f, QB_EUNSUPPORTED, "node 'a' (Conv)", "more than once");
+}
+
+static void one_tensor_with_and_without_relu(void **state)
+{
+    (void)state;
+    struct file f = begin();
+    const char *const a = conv(&f, "a", pair(&f, "image", "x", 1.0f, 0));
+    const char *const sum =
+        op(&f, "Add", "sum", pair(&f, "a", a, 1.5f, 3), pair(&f, "r", op(&f, "Relu", "r", a, NULL), 1.5f, 3));
+    tail(&f, pair(&f, "sum", sum, 2.0f, 10));
+    refused(&f, QB_EUNSUPPORTED, "node 'a' (Conv)", "more than once");
+}
+
+static void scale_changed_on_the_way(void **state)
+{
+    (void)state;
+    struct file f = begin();
+    const char *const x = pair(&f, "two", pair(&f, "one", "x", 1.0f, 0), 1.5f, 0);
+    tail(&f, pair(&f, "a", conv(&f, "a", x), 2.0f, 10));
+    refused(&f, QB_EUNSUPPORTED, "node 'one.dq' (DequantizeLinear)", "again");
+}
+
+/* image -> a (pair) -> b -> sum with a. */
+static struct file residual(void)
+{
+    struct file f = begin();
+    const char *const a = pair(&f, "a", conv(&f, "a", pair(&f, "image", "x", 1.0f, 0)), 1.5f, 3);
+    const char *const sum = op(&f, "Add", "sum", a, conv(&f, "b", a));
+    tail(&f, pair(&f, "sum", op(&f, "Relu", "r", sum, NULL), 2.0f, 10));
+    return f;
+}
+
+static void addition_in_a_convolution(void **state)
+{
+    (void)state;
+    struct file f = residual();
+    struct qb_qgraph *const q = understood(&f, QB_ARITHMETIC_ONEDNN);
+    assert_operators(q, "input conv conv+relu+add avgpool dense");
+    assert_string_equal(q->nodes[2].name, "add");
+    assert_int_equal(q->nodes[2].src[0], 1);
+    assert_int_equal(q->nodes[2].src[1], 1);
+    assert_int_equal(q->nodes[2].wei[3], 4);
+    qb_qgraph_free(q);
+}
+
+static void addition_in_a_convolution_needs_an_arithmetic(void **state)
+{
+    (void)state;
+    struct file f = residual();
+    refused(&f, QB_EUNSUPPORTED, "node 'sum' (Add)", "arithmetic onednn");
+}
+
+static void merged_convolution_with_another_reader(void **state)
+{
+    (void)state;
+    struct file f = begin();
+    const char *const x = pair(&f, "image", "x", 1.0f, 0), *const a = conv(&f, "a", x);
+    const char *const sum = pair(&f, "sum", op(&f, "Add", "sum", a, x), 1.0f, 0);
+    tail(&f, pair(&f, "sum2", op(&f, "Add", "sum2", sum, a), 2.0f, 10));
+    f.metadata[f.metadata_count++] = (struct qb_metadata){"qbench.arithmetic", "onednn"};
+    refused(&f, QB_EUNSUPPORTED, "node 'sum2' (Add)", "another node reads too");
+}
+
+static void softmax_at_the_end(void **state)
+{
+    (void)state;
+    struct file f = begin();
+    const char *const logits = tail(&f, pair(&f, "image", "x", 2.0f, 10));
+    pair(&f, "softmax", op(&f, "Softmax", "softmax", logits, NULL), 1.0f / 256, 0);
+    struct qb_qgraph *const q = understood(&f, QB_ARITHMETIC_FBGEMM);
+    assert_operators(q, "input avgpool dense");
+    qb_qgraph_free(q);
+}
+
+static void float_models(void **state)
+{
+    (void)state;
+    struct qb_error err;
+    struct qb_graph *graph = NULL;
+    struct qb_qgraph *out = NULL;
+    qbt_ok(qb_model_load(qbt_source("models/resnet8.onnx"), &graph, &err), &err);
+    qbt_error(qb_qdq_read(graph, QB_ARITHMETIC_FBGEMM, &out, &err), QB_EINPUT, &err, "a float model");
+    qb_graph_free(graph);
+}
+
+/* An image behind which a pool and a dense layer follow, and one entry of metadata. */
+static struct file with_metadata(const char *key, const char *value)
+{
+    struct file f = begin();
+    tail(&f, pair(&f, "image", "x", 2.0f, 10));
+    f.metadata[f.metadata_count++] = (struct qb_metadata){key, value};
+    return f;
+}
+
+static void metadata_by_hand(void **state)
+{
+    (void)state;
+    struct file f = with_metadata("qbench.arithmetic", "onednn");
+    f.metadata[f.metadata_count++] = (struct qb_metadata){"qbench.scheme", "mine"};
+    f.metadata[f.metadata_count++] = (struct qb_metadata){
+        "qbench.nodes",
+        "[{\"name\":\"in\",\"src\":[],\"range\":[0,127]},{\"name\":\"pool\",\"src\":[0],\"range\":[1,2]},"
+        "{\"name\":\"fc\",\"src\":[1],\"range\":[0,255]}]"};
+    struct qb_qgraph *const q = understood(&f, QB_ARITHMETIC_FBGEMM);
+    assert_int_equal(q->arithmetic, QB_ARITHMETIC_ONEDNN);
+    assert_string_equal(q->scheme, "mine");
+    assert_string_equal(q->nodes[0].name, "in");
+    assert_int_equal(q->nodes[0].q.quant_max, 127);
+    assert_string_equal(q->nodes[2].name, "fc");
+    qb_qgraph_free(q);
+}
+
+static void metadata_that_does_not_fit(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *key, *value, *needle;
+    } cases[] = {
+        {"qbench.qgraph_hash", "0123456789abcdef", "checksum"},
+        {"qbench.checksum", "0123456789abcdef", "qbench.version is missing"},
+        {"qbench.version", "0.1.0", "qbench.scheme is missing"},
+        {"qbench.nodes", "[", "JSON"},
+        {"qbench.nodes", "{}", "list of the 3 nodes"},
+        {"qbench.nodes", "[1,2]", "list of the 3 nodes"},
+        {"qbench.nodes", "[1,2,3]", "has no name"},
+        {"qbench.nodes", "[{\"name\":\"in\",\"src\":[],\"range\":[0,300]},0,0]", "range"},
+        {"qbench.nodes", "[{\"name\":\"in\",\"src\":[],\"range\":[9,9]},0,0]", "range"},
+        {"qbench.nodes", "[{\"name\":\"in\",\"src\":[],\"range\":[0]},0,0]", "range"},
+        {"qbench.nodes", "[{\"name\":\"in\",\"src\":[1],\"range\":[0,1]},0,0]", "not in the file"},
+        {"qbench.nodes", "[{\"name\":\"pool\",\"src\":[0],\"range\":[0,1]},0,0]", "comes before them"},
+        {"qbench.nodes",
+         "[{\"name\":\"in\",\"src\":[],\"range\":[0,1]},{\"name\":\"pool\",\"src\":[4294967296]},0]",
+         "other sources"},
+        {"qbench.nodes", "[{\"name\":\"in\",\"src\":[],\"range\":[0,1]},{\"name\":\"pool\",\"src\":[0,0]},0]",
+         "other sources"},
+        {"qbench.nodes", "[{\"name\":\"in\",\"src\":[],\"range\":[0,1]},{\"name\":\"in\",\"src\":[]},0]",
+         "not in the file"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct file f = with_metadata(cases[i].key, cases[i].value);
+        refused(&f, QB_EINPUT, cases[i].needle, "metadata: ");
+    }
+    struct file f = with_metadata("qbench.arithmetic", "abacus");
+    refused(&f, QB_EUNSUPPORTED, "abacus", "qbench.arithmetic");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(relu_before_the_pair_is_fused),
+        cmocka_unit_test(relu_behind_the_pair_is_a_node),
+        cmocka_unit_test(relu_with_a_scale_of_its_own),
+        cmocka_unit_test(pool_with_a_scale_of_its_own),
+        cmocka_unit_test(no_pair_between_two_layers),
+        cmocka_unit_test(no_pair_behind_the_image),
+        cmocka_unit_test(no_pair_behind_the_dense_layer),
+        cmocka_unit_test(float_weights),
+        cmocka_unit_test(other_types),
+        cmocka_unit_test(a_pair_for_each_reader),
+        cmocka_unit_test(two_scales_of_one_tensor),
+        cmocka_unit_test(one_tensor_with_and_without_relu),
+        cmocka_unit_test(scale_changed_on_the_way),
+        cmocka_unit_test(addition_in_a_convolution),
+        cmocka_unit_test(addition_in_a_convolution_needs_an_arithmetic),
+        cmocka_unit_test(merged_convolution_with_another_reader),
+        cmocka_unit_test(softmax_at_the_end),
+        cmocka_unit_test(float_models),
+        cmocka_unit_test(metadata_by_hand),
+        cmocka_unit_test(metadata_that_does_not_fit),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
