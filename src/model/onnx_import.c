@@ -24,12 +24,14 @@ static const struct operator_entry operators[] = {
      qb_onnx_batch_normalization,
      {"epsilon", "momentum", "training_mode", "spatial", "is_test"}},
     {"Clip", qb_onnx_clip, {"min", "max"}},
+    {"Concat", qb_onnx_concat, {"axis"}},
     {"Constant", qb_onnx_constant_node, {"value", "value_float", "value_floats", "value_int", "value_ints"}},
     {"Conv", qb_onnx_conv, {"auto_pad", "dilations", "group", "kernel_shape", "pads", "strides"}},
     {"DequantizeLinear", qb_onnx_dequantize_linear, {"axis", "block_size", "output_dtype"}},
     {"Div", qb_onnx_div, {NULL}},
     {"Dropout", qb_onnx_dropout, {"ratio", "seed", "is_test"}},
     {"Flatten", qb_onnx_flatten, {"axis"}},
+    {"Gather", qb_onnx_gather, {"axis"}},
     {"Gemm", qb_onnx_gemm, {"alpha", "beta", "transA", "transB"}},
     {"GlobalAveragePool", qb_onnx_global_average_pool, {NULL}},
     {"Identity", qb_onnx_identity, {NULL}},
@@ -42,10 +44,12 @@ static const struct operator_entry operators[] = {
     {"ReduceMean", qb_onnx_reduce_mean, {"axes", "keepdims", "noop_with_empty_axes"}},
     {"Relu", qb_onnx_relu, {NULL}},
     {"Reshape", qb_onnx_reshape, {"allowzero"}},
+    {"Shape", qb_onnx_shape, {"start"}},
     {"Softmax", qb_onnx_softmax, {"axis"}},
     {"Squeeze", qb_onnx_squeeze, {"axes"}},
     {"Sub", qb_onnx_sub, {NULL}},
     {"Transpose", qb_onnx_transpose, {"perm"}},
+    {"Unsqueeze", qb_onnx_unsqueeze, {"axes"}},
 };
 enum { OPERATOR_COUNT = sizeof operators / sizeof *operators };
 
@@ -119,7 +123,8 @@ static enum qb_status check_versions(const Onnx__ModelProto *model, struct qb_er
         }
     }
     if (!stated) { /* it stands behind the graph: a file cut there would look complete otherwise */
-        return qb_fail(err, QB_EINPUT, "the model has no opset_import; the file is cut short or not for inference");
+        return qb_fail(err, QB_EINPUT,
+                       "the model has no opset_import; the file is cut short or not for inference");
     }
     return QB_OK;
 }

@@ -149,6 +149,7 @@ qb_onnx_handler qb_onnx_relu, qb_onnx_clip, qb_onnx_softmax, qb_onnx_identity, q
     qb_onnx_constant_node;
 /* onnx_shape.c */
 qb_onnx_handler qb_onnx_transpose, qb_onnx_reshape, qb_onnx_flatten, qb_onnx_squeeze;
+qb_onnx_handler qb_onnx_shape, qb_onnx_gather, qb_onnx_unsqueeze, qb_onnx_concat;
 /* onnx_quantize.c */
 qb_onnx_handler qb_onnx_quantize_linear, qb_onnx_dequantize_linear;
 

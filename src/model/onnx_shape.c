@@ -1,7 +1,14 @@
-/* ONNX operators that only rearrange: Transpose, Reshape, Flatten, Squeeze. */
+/* ONNX operators that only rearrange: Transpose, Reshape, Flatten, Squeeze; and Shape, Gather, Unsqueeze,
+ * Concat as far as PyTorch's x.view(x.size(0), -1) needs them: arithmetic with the batch size, done at import
+ * on a placeholder. */
 #include "model/onnx_import.h"
 
 #include <string.h>
+
+/* Elements of a Shape's result: the batch, whatever it is, and sizes that are not known yet. No list of axes,
+ * pads or sizes takes such numbers. */
+#define BATCH_SIZE INT64_MIN
+#define UNKNOWN_SIZE (INT64_MIN + 1)
 
 /* A constant: weights before a MatMul or Gemm, as exporters of QDQ models put them behind DequantizeLinear.
  */
@@ -76,8 +83,13 @@ enum qb_status qb_onnx_reshape(const struct onnx_op *op, struct qb_error *err)
     }
     const int64_t batch = ((const int64_t *)shape->data)[0], features = ((const int64_t *)shape->data)[1];
     /* 0 copies the source's size; 1 is what exporters write who traced one image. */
-    const bool keeps_batch =
-        batch == -1 || batch == 1 || (batch == 0 && !allow_zero) || batch == op->im->batch;
+    if (batch == UNKNOWN_SIZE || features == UNKNOWN_SIZE || features == BATCH_SIZE) {
+        return qb_onnx_fail(
+            op, err, QB_EUNSUPPORTED,
+            "its shape is computed from other sizes than the batch; [batch, features] is expected");
+    }
+    const bool keeps_batch = batch == BATCH_SIZE || batch == -1 || batch == 1 ||
+                             (batch == 0 && !allow_zero) || batch == op->im->batch;
     if (!keeps_batch || features < -1 || features == 0 || features > QB_MODEL_MAX_COUNT ||
         (batch == -1 && features == -1)) {
         return qb_onnx_fail(op, err, QB_EUNSUPPORTED, "shape [%lld, %lld]; [batch, features] is expected",
@@ -113,4 +125,71 @@ enum qb_status qb_onnx_squeeze(const struct onnx_op *op, struct qb_error *err)
             src->rank);
     }
     return emit_flatten(op, src, QB_FLATTEN_SQUEEZE, err);
+}
+
+/* A list, or with rank 0 a number, of int64. */
+static enum qb_status define_ints(const struct onnx_op *op, int rank, size_t count, const int64_t *values,
+                                  struct qb_error *err)
+{
+    struct onnx_constant *c;
+    QB_TRY(qb_onnx_charge(op, 2 * count, err));
+    QB_ALLOC(c, op->im->graph, 1, err);
+    c->type = ONNX__TENSOR_PROTO__DATA_TYPE__INT64;
+    c->rank = rank;
+    c->dims[0] = c->count = count;
+    c->data = qb_arena_memdup(op->im->graph->arena, values, count * sizeof *values);
+    return c->data ? qb_onnx_define_constant(op, c, err) : qb_fail_memory(err, count * sizeof *values);
+}
+
+enum qb_status qb_onnx_shape(const struct onnx_op *op, struct qb_error *err)
+{
+    static const int64_t sizes[4] = {BATCH_SIZE, UNKNOWN_SIZE, UNKNOWN_SIZE, UNKNOWN_SIZE};
+    struct onnx_value *src = NULL;
+    QB_TRY(qb_onnx_tensor(op, 0, &src, err));
+    QB_TRY(qb_onnx_attr_expect(op, "start", 0, 0, err));
+    return define_ints(op, 1, (size_t)src->rank, sizes, err);
+}
+
+enum qb_status qb_onnx_gather(const struct onnx_op *op, struct qb_error *err)
+{
+    const struct onnx_constant *list = NULL, *index = NULL;
+    QB_TRY(qb_onnx_int64s(op, 0, &list, err));
+    QB_TRY(qb_onnx_int64s(op, 1, &index, err));
+    QB_TRY(qb_onnx_attr_expect(op, "axis", 0, 0, err));
+    const int64_t i = index->count == 1 ? *(const int64_t *)index->data : INT64_MAX;
+    const int64_t at = i < 0 ? i + (int64_t)list->count : i;
+    if (list->rank != 1 || index->rank > 1 || at < 0 || at >= (int64_t)list->count) {
+        return qb_onnx_fail(op, err, QB_EUNSUPPORTED, "one element of a list of sizes is expected");
+    }
+    return define_ints(op, index->rank, 1, (const int64_t *)list->data + at, err);
+}
+
+enum qb_status qb_onnx_unsqueeze(const struct onnx_op *op, struct qb_error *err)
+{
+    const struct onnx_constant *number = NULL;
+    unsigned mask = 0;
+    size_t count = 0;
+    QB_TRY(qb_onnx_int64s(op, 0, &number, err));
+    QB_TRY(qb_onnx_axes(op, 1, 1, &mask, &count, err));
+    if (number->rank != 0 || mask != 1) {
+        return qb_onnx_fail(op, err, QB_EUNSUPPORTED, "a size that becomes a list of one is expected");
+    }
+    return define_ints(op, 1, 1, number->data, err);
+}
+
+enum qb_status qb_onnx_concat(const struct onnx_op *op, struct qb_error *err)
+{
+    int64_t sizes[8];
+    size_t total = 0;
+    QB_TRY(qb_onnx_attr_expect(op, "axis", 0, 0, err));
+    for (size_t i = 0; i < op->node->n_input; i++) {
+        const struct onnx_constant *part = NULL;
+        QB_TRY(qb_onnx_int64s(op, i, &part, err));
+        if (part->rank != 1 || part->count > sizeof sizes / sizeof *sizes - total) {
+            return qb_onnx_fail(op, err, QB_EUNSUPPORTED, "lists of a few sizes are expected");
+        }
+        memcpy(sizes + total, part->data, part->count * sizeof *sizes);
+        total += part->count;
+    }
+    return define_ints(op, 1, total, sizes, err);
 }

@@ -291,6 +291,16 @@ static const char *flatten(struct net *n, const char *src, bool channels_last)
                 (const int64_t[]){1, features});
         return binary(n, "Reshape", src, shape);
     }
+    case FLAT_VIEW: { /* x.view(x.size(0), -1) */
+        const int64_t first = 0, rest = -1, axis = 0;
+        const char *const index =
+            ow_tensor(n->w, fresh(n, "i"), ONNX__TENSOR_PROTO__DATA_TYPE__INT64, 0, NULL, &first);
+        const char *const size = binary(n, "Gather", unary(n, "Shape", src), index);
+        const char *const list = binary(n, "Unsqueeze", size, ow_ints(n->w, fresh(n, "axes"), 1, &axis));
+        const char *const shape = binary(n, "Concat", list, ow_ints(n->w, fresh(n, "rest"), 1, &rest));
+        ow_int(n->w, last(n), "axis", 0);
+        return binary(n, "Reshape", src, shape);
+    }
     case FLAT_SQUEEZE:
         src = unary(n, "Squeeze", src);
         ow_list(n->w, last(n), "axes", 2, axes);

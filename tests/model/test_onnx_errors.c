@@ -239,6 +239,24 @@ static void reshape_rank(struct onnx_writer *w)
     ow_find(w, "Reshape", 0)->input[1] = string(w, "shape3");
     ow_ints(w, "shape3", 3, (const int64_t[]){-1, 3, 2});
 }
+static void view_of_channels(struct onnx_writer *w)
+{
+    const int64_t one = 1, rest = -1; /* x.view(x.size(1), -1) */
+    const char *const image = ow_find(w, "GlobalAveragePool", 0)->output[0];
+    ow_ints(w, "one", 1, &one);
+    ow_ints(w, "rest", 1, &rest);
+    ow_node(w, "Shape", "sizes", (const char *[6]){image});
+    ow_node(w, "Gather", "size", (const char *[6]){"sizes", "one"});
+    ow_int(w, ow_node(w, "Concat", "view", (const char *[6]){"size", "rest"}), "axis", 0);
+    ow_node(w, "Reshape", "viewed", (const char *[6]){image, "view"});
+}
+static void gather_outside(struct onnx_writer *w)
+{
+    const int64_t four = 4;
+    ow_ints(w, "four", 1, &four);
+    ow_node(w, "Shape", "sizes", (const char *[6]){"image"});
+    ow_node(w, "Gather", "size", (const char *[6]){"sizes", "four"});
+}
 static void residual_shapes(struct onnx_writer *w)
 {
     input(w, "Add", 0, 0, "image");
@@ -432,6 +450,8 @@ static const struct {
     {flatten_axis, "(Flatten): attribute axis is 2"},
     {reshape_features, "(Reshape): a tensor of 1x1x6 cannot become [N, 3]"},
     {reshape_rank, "(Reshape): a shape of 3 numbers"},
+    {view_of_channels, "node 'node_viewed' (Reshape): its shape is computed from other sizes than the batch"},
+    {gather_outside, "node 'node_size' (Gather): one element of a list of sizes"},
     {residual_shapes, "(Add): its sources have different shapes, 8x8x4 and 8x8x3"},
     {reduce_channels, "(ReduceMean): attribute axes"},
     {reduce_axis_range, "(ReduceMean): axes[1] = 4 does not fit"},
