@@ -10,12 +10,14 @@
 
 #include "quant/qgraph.h"
 
-/* Atomic write (qb_file_write). Input "input" float [N,3,32,32] raw pixels; output "logits" float
- * [N,classes]. */
+/* Atomic write (qb_file_write); the same graph gives the same bytes. Input "input" float [N,C,H,W] raw
+ * pixels; output "logits" float [N,classes]. Names of nodes must differ, not be empty and have no '/'. */
 enum qb_status qb_qdq_write(const struct qb_qgraph *graph, const char *path, struct qb_error *err);
 
 /* Builds the integer graph of a loaded QDQ model (graph->quantized). Without qbench metadata the arithmetic
- * is `fallback`. A node whose sources are not quantized is an error that names it. */
+ * is `fallback` and the scheme "imported". What is written and read again is the same graph, to the order of
+ * its nodes. A node that has no integer form, above all one whose sources are not quantized, is an error that
+ * names it. */
 enum qb_status qb_qdq_read(const struct qb_graph *graph, enum qb_arithmetic fallback, struct qb_qgraph **out,
                            struct qb_error *err);
 

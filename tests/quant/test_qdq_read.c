@@ -191,10 +191,18 @@ static void relu_with_a_scale_of_its_own(void **state)
 static void pool_with_a_scale_of_its_own(void **state)
 {
     (void)state;
-    struct file f = begin();
-    const char *const x = pair(&f, "image", "x", 1.0f, 0);
-    pair(&f, "fc", dense(&f, "fc", pair(&f, "p", pool(&f, "p", x), 0.5f, 0)), 1.0f, 0);
-    refused(&f, QB_EUNSUPPORTED, "node 'p' (GlobalAveragePool)", "0.5");
+    static const struct {
+        float scale;
+        int zero_point;
+        const char *needle;
+    } cases[] = {{0.5f, 0, "0.5 and 0"}, {1.5f, 0, "1.5 and 0"}, {1.0f, 1, "1 and 1"}};
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct file f = begin();
+        const char *const x = pair(&f, "image", "x", 1.0f, 0);
+        const char *const p = pair(&f, "p", pool(&f, "p", x), cases[i].scale, cases[i].zero_point);
+        pair(&f, "fc", dense(&f, "fc", p), 1.0f, 0);
+        refused(&f, QB_EUNSUPPORTED, "node 'p' (GlobalAveragePool)", cases[i].needle);
+    }
 }
 
 static void no_pair_between_two_layers(void **state)
