@@ -66,11 +66,18 @@ static double percent(uint64_t part, uint64_t whole)
     return whole ? 100.0 * (double)part / (double)whole : 0.0;
 }
 
-static void print_text(const struct options *o, const struct qb_dataset *set, const struct qb_engine *engine,
-                       const struct qb_outputs *outputs, const struct qb_score *score)
+/* How many times smaller than as floats. */
+static double reduction(const struct pipeline_model *model)
+{
+    return (double)pipeline_fp32_bytes(model->graph) / (double)pipeline_model_bytes(model);
+}
+
+static void print_text(const struct options *o, const struct pipeline_model *model, const struct qb_dataset *set,
+                       const struct qb_engine *engine, const struct qb_outputs *outputs, const struct qb_score *score)
 {
     const struct qb_interval wilson = qb_wilson95(score->correct, score->total);
-    printf("model    %s\n", o->model);
+    printf("model    %s, %s, parameters take %zu bytes (%.2f times smaller than as floats)\n", o->model,
+           model->qgraph ? model->qgraph->scheme : "fp32", pipeline_model_bytes(model), reduction(model));
     printf("data     %s, %llu test images%s\n", set->name, (unsigned long long)score->total,
            set->synthetic ? " (synthetic: these counts say nothing about the model)" : "");
     printf("engine   %s, isa %s, %s\n", engine->ops->name, engine->isa, engine->implementation);
@@ -101,10 +108,12 @@ static void print_json(const struct options *o, const struct pipeline_model *mod
                                         "accuracy", fraction(score->class_correct[c], score->class_total[c])));
     }
     json_t *const root = json_pack(
-        "{s:i, s:{s:s,s:s,s:b,s:s,s:s}, s:{s:s,s:b,s:s,s:s}, s:{s:s,s:s,s:i,s:s,s:b}, s:{s:I,s:I,s:f,s:[f,f]}, s:o, s:s}",
+        "{s:i, s:{s:s,s:s,s:b,s:s,s:s,s:I,s:I,s:f}, s:{s:s,s:b,s:s,s:s}, s:{s:s,s:s,s:i,s:s,s:b}, s:{s:I,s:I,s:f,s:[f,f]}, s:o, s:s}",
         "schema_version", 1, "model", "path", o->model, "sha256", model->graph->sha256, "quantized",
         (int)model->graph->quantized, "scheme", model->qgraph ? model->qgraph->scheme : "fp32", "arithmetic",
-        model->qgraph ? qb_arithmetic_name(model->qgraph->arithmetic) : "float32", "data", "name", set->name, "synthetic",
+        model->qgraph ? qb_arithmetic_name(model->qgraph->arithmetic) : "float32", "bytes",
+        (json_int_t)pipeline_model_bytes(model), "fp32_bytes", (json_int_t)pipeline_fp32_bytes(model->graph), "reduction",
+        reduction(model), "data", "name", set->name, "synthetic",
         set->synthetic, "split", "test", "sha256", set->sha256, "engine", "name", engine->ops->name, "isa", engine->isa,
         "threads", o->threads, "implementation", engine->implementation, "exact", engine->exactness == QB_EXACT, "overall",
         "correct", (json_int_t)score->correct, "total", (json_int_t)score->total, "accuracy",
@@ -159,7 +168,7 @@ static enum qb_status evaluate(const struct options *o, struct qb_error *err)
         if (o->json) {
             print_json(o, &model, &set, engine, &outputs, &score);
         } else {
-            print_text(o, &set, engine, &outputs, &score);
+            print_text(o, &model, &set, engine, &outputs, &score);
         }
         status = cli_print("", err);
     }
@@ -174,7 +183,8 @@ int cmd_evaluate(int argc, char **argv)
 {
     static const struct argp argp = {option_list, parse, NULL,
                                      "Scores a model on the CIFAR-10 test images. The JSON form is stable: schema_version, "
-                                     "model, data, engine, overall {correct, total, accuracy, wilson95}, per_class "
+                                     "model {path, sha256, quantized, scheme, arithmetic, bytes, fp32_bytes, reduction}, data, "
+                                     "engine, overall {correct, total, accuracy, wilson95}, per_class "
                                      "[{class_name, correct, total, accuracy}], logits_sha256; accuracies are fractions.",
                                      NULL, NULL, NULL};
     struct options o = {.engine = "onednn", .threads = pipeline_cpus(), .batch = 50};

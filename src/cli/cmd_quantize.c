@@ -119,8 +119,10 @@ static enum qb_status quantize(const struct options *o, struct qb_error *err)
         if (status == QB_OK) {
             char hash[QB_HASH64_HEX];
             qb_qgraph_hash(qgraph, hash);
-            printf("%s: scheme %s, arithmetic %s, %zu bytes of parameters, integer graph %s\n", o->output, scheme.name,
-                   qb_arithmetic_name(scheme.arithmetic), qb_qgraph_bytes(qgraph), hash);
+            printf("%s: scheme %s, arithmetic %s, %zu bytes of parameters (%.2f times smaller than as floats), integer graph "
+                   "%s\n",
+                   o->output, scheme.name, qb_arithmetic_name(scheme.arithmetic), qb_qgraph_bytes(qgraph),
+                   (double)pipeline_fp32_bytes(graph) / (double)qb_qgraph_bytes(qgraph), hash);
         }
     }
     qb_qgraph_free(qgraph);

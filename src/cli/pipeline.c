@@ -162,6 +162,20 @@ void pipeline_model_free(struct pipeline_model *model)
     *model = (struct pipeline_model){0};
 }
 
+size_t pipeline_fp32_bytes(const struct qb_graph *graph)
+{
+    size_t params = 0;
+    for (int i = 0; i < graph->count; i++) {
+        params += qb_node_params(&graph->nodes[i]);
+    }
+    return params * sizeof(float);
+}
+
+size_t pipeline_model_bytes(const struct pipeline_model *model)
+{
+    return model->qgraph ? qb_qgraph_bytes(model->qgraph) : pipeline_fp32_bytes(model->graph);
+}
+
 int pipeline_cpus(void)
 {
     cpu_set_t set;

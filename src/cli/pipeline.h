@@ -40,6 +40,10 @@ struct pipeline_model {
 enum qb_status pipeline_model_load(const char *path, struct pipeline_model *out, struct qb_error *err);
 void pipeline_model_free(struct pipeline_model *model);
 
+/* Bytes of the parameters: as floats, and as the model holds them (the same for a float model). */
+size_t pipeline_fp32_bytes(const struct qb_graph *graph);
+size_t pipeline_model_bytes(const struct pipeline_model *model);
+
 /* CPUs this process may use. */
 int pipeline_cpus(void);
 

@@ -115,8 +115,8 @@ static void fill_row(const struct run *run, const struct run_entry *entry, int b
     snprintf(row->version, sizeof row->version, "%s", QB_VERSION);
     for (int i = 0; i < run->graph->count; i++) {
         row->macs += (double)qb_node_macs(run->graph, i);
-        row->fp32_bytes += (int64_t)(4 * qb_node_params(&run->graph->nodes[i]));
     }
+    row->fp32_bytes = (int64_t)pipeline_fp32_bytes(run->graph);
     const time_t now = time(NULL);
     struct tm utc;
     gmtime_r(&now, &utc);

@@ -10,7 +10,7 @@
 #include "measure/stats.h"
 
 const char *const table_titles[COLUMNS] = {
-    "scheme",     "weights", "activations", "observer",  "top-1 % [95 %]",          "vs FP32 (p)", "agree %",
+    "scheme",     "weights", "activations", "observer",  "top-1 % [95 %]",          "vs FP32 (p)", "agree %", "KB (smaller)",
     "engine isa", "us/img median [p99]", "img/s", "% of roof", "speed-up", "hash", "status",
 };
 
@@ -147,6 +147,9 @@ static void format_line(struct table *t, struct table_line *line)
     line->cells[COL_ENGINE] = r->threads == 1
                                   ? qb_arena_printf(t->arena, "%s %s", r->engine, r->isa)
                                   : qb_arena_printf(t->arena, "%s %s, %d threads", r->engine, r->isa, r->threads);
+    line->cells[COL_SIZE] = r->bytes > 0 ? qb_arena_printf(t->arena, "%lld (%.1fx)", (long long)(r->bytes + 512) / 1024,
+                                                           (double)r->fp32_bytes / (double)r->bytes)
+                                         : "-";
     line->cells[COL_LATENCY] = has_latency(line) ? qb_arena_printf(t->arena, "%.1f [%.1f]", r->median, r->p99) : "-";
     line->cells[COL_RATE] = number(t, line->largest->images_per_s, 0, "");
     line->cells[COL_ROOF] = number(t, 100 * r->roof_share, 0, "");
