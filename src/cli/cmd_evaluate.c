@@ -25,7 +25,7 @@ static const struct argp_option option_list[] = {
     {"model", 'm', "FILE", 0, "an ONNX model (float or QDQ) or a Keras .h5 file; required", 0},
     {"engine", 'e', "NAME", 0, "reference, onednn (default) or onednn_fused", 0},
     {"isa", 'i', "NAME", 0, "cap of the instruction set: ref, avx2, avxvnni, avx512vnni, amx (default: best, or $QB_ISA)", 0},
-    {"threads", 't', "N", 0, "threads (default: every CPU this process may use)", 0},
+    {"threads", 't', "N", 0, "threads (default 1)", 0},
     {"images", 'n', "N", 0, "score the first N test images only", 0},
     {"batch-size", OPT_BATCH, "N", 0, "images a run of the engine (default 50)", 0},
     {"impl", OPT_IMPL, "NAME", 0, "oneDNN implementation: default, fastest, or a part of a name", 0},
@@ -187,7 +187,7 @@ int cmd_evaluate(int argc, char **argv)
                                      "engine, overall {correct, total, accuracy, wilson95}, per_class "
                                      "[{class_name, correct, total, accuracy}], logits_sha256; accuracies are fractions.",
                                      NULL, NULL, NULL};
-    struct options o = {.engine = "onednn", .threads = pipeline_cpus(), .batch = 50};
+    struct options o = {.engine = "onednn", .threads = 1, .batch = 50};
     cli_parse(&argp, argc, argv, &o);
     struct qb_error err = {0};
     return evaluate(&o, &err) == QB_OK ? 0 : cli_error(&err);

@@ -92,8 +92,7 @@ static enum qb_status quantize(const struct options *o, struct qb_error *err)
     const struct pipeline_calibration calibration = {.sampler = &sampler,
                                                      .batch_size = o->batch,
                                                      .data_dir = o->data_dir,
-                                                     .qparams = o->qparams,
-                                                     .threads = pipeline_cpus()};
+                                                     .qparams = o->qparams};
     struct qb_arena *const arena = qb_arena_create();
     enum qb_status status = arena ? load_scheme(o, arena, &scheme, err) : qb_fail_memory(err, sizeof(void *));
     if (status == QB_OK && scheme.fp32) {

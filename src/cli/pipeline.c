@@ -86,8 +86,9 @@ static enum qb_status calibrate(const struct qb_graph *graph, const struct qb_sc
     struct qb_sample sample = {0};
     struct qb_engine *engine = NULL;
     struct observation seen = {.err = err};
+    /* One thread: a thousand images take a fraction of a second, and idle OpenMP threads spin against other work. */
     const struct qb_engine_options options = {
-        .isa = qb_cpu_best(QB_ISA_AMX), .threads = how->threads, .batch = how->batch_size};
+        .isa = qb_cpu_best(QB_ISA_AMX), .threads = 1, .batch = how->batch_size};
     enum qb_status status = QB_OK;
     const struct qb_dataset *train = how->train;
     if (!train) {

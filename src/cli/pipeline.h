@@ -22,7 +22,6 @@ struct pipeline_calibration {
     int batch_size;
     const char *data_dir;
     const char *qparams; /* a JSON file of activation scales instead of calibration; NULL: calibrate */
-    int threads;
     const struct qb_dataset *train; /* loaded already, or NULL: loaded when needed */
 };
 

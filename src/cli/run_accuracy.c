@@ -15,11 +15,11 @@ enum {
 };
 
 static enum qb_status compute(const char *engine_name, const struct run *run, const struct qb_qgraph *qgraph,
-                              enum qb_isa isa, size_t images, const char *what, struct qb_outputs *out,
+                              enum qb_isa isa, int threads, size_t images, const char *what, struct qb_outputs *out,
                               enum qb_exactness *exactness, char implementation[256], struct qb_error *err)
 {
     const struct qb_engine_options options = {
-        .isa = isa, .threads = pipeline_cpus(), .batch = SCORE_BATCH, .impl = run->plan.impl};
+        .isa = isa, .threads = threads, .batch = SCORE_BATCH, .impl = run->plan.impl};
     struct qb_engine *engine = NULL;
     QB_TRY(qb_engine_create(engine_name, qgraph ? NULL : run->graph, qgraph, &options, &engine, err));
     if (implementation) {
@@ -45,8 +45,7 @@ static enum qb_status scheme_qgraph(struct run *run, struct run_scheme *s, struc
     }
     const struct pipeline_calibration calibration = {.sampler = &run->sampler,
                                                      .batch_size = (int)run->plan.calibration.batch_size,
-                                                     .train = &run->train,
-                                                     .threads = pipeline_cpus()};
+                                                     .train = &run->train};
     const enum qb_status status = pipeline_quantize(run->graph, s->scheme, &calibration, &cli_progress, &s->qgraph, err);
     if (status != QB_OK) {
         s->failure = *err;
@@ -60,7 +59,7 @@ static enum qb_status check_reference(const struct run *run, const struct run_sc
 {
     struct qb_outputs reference = {0};
     const size_t n = run->images < CHECK_IMAGES ? run->images : CHECK_IMAGES;
-    QB_TRY(compute("reference", run, s->qgraph, QB_ISA_REF, n, "checking against the reference engine", &reference, NULL,
+    QB_TRY(compute("reference", run, s->qgraph, QB_ISA_REF, pipeline_cpus(), n, "checking against the reference engine", &reference, NULL,
                    NULL, err));
     enum qb_status status = QB_OK;
     const size_t width = (size_t)reference.classes;
@@ -115,13 +114,13 @@ static enum qb_status exact_outputs(struct run *run, struct run_scheme *s, struc
         return QB_OK;
     }
     enum qb_exactness exactness;
-    QB_TRY(compute("onednn", run, s->qgraph, qb_cpu_best(QB_ISA_AMX), run->images, "exact predictions to compare with",
+    QB_TRY(compute("onednn", run, s->qgraph, qb_cpu_best(QB_ISA_AMX), 1, run->images, "exact predictions to compare with",
                    &s->exact, &exactness, NULL, err));
     if (exactness == QB_EXACT) {
         return QB_OK;
     }
     qb_outputs_free(&s->exact);
-    return compute("reference", run, s->qgraph, QB_ISA_REF, run->images, "exact predictions (reference engine)", &s->exact,
+    return compute("reference", run, s->qgraph, QB_ISA_REF, pipeline_cpus(), run->images, "exact predictions (reference engine)", &s->exact,
                    NULL, NULL, err);
 }
 
@@ -132,7 +131,7 @@ static enum qb_status score_entry(struct run *run, struct run_entry *entry, stru
     enum qb_exactness exactness;
     QB_TRY(scheme_qgraph(run, s, err));
     snprintf(what, sizeof what, "accuracy: %.24s, %.16s", s->scheme->name, entry->plan->engine);
-    QB_TRY(compute(entry->plan->engine, run, s->qgraph, entry->isa, run->images, what, &entry->outputs, &exactness,
+    QB_TRY(compute(entry->plan->engine, run, s->qgraph, entry->isa, entry->plan->threads, run->images, what, &entry->outputs, &exactness,
                    implementation, err));
     int64_t changed = -1;
     if (s->qgraph) {
@@ -167,7 +166,7 @@ enum qb_status run_accuracy_head(struct run *run, struct run_entry *entry, struc
     enum qb_exactness exactness;
     const size_t n = run->images < CHECK_IMAGES ? run->images : CHECK_IMAGES;
     QB_TRY(scheme_qgraph(run, entry->scheme, err));
-    QB_TRY(compute(entry->plan->engine, run, entry->scheme->qgraph, entry->isa, n, "checking stored rows", &entry->outputs,
+    QB_TRY(compute(entry->plan->engine, run, entry->scheme->qgraph, entry->isa, entry->plan->threads, n, "checking stored rows", &entry->outputs,
                    &exactness, NULL, err));
     return entry->scheme->qgraph && exactness == QB_EXACT ? check_reference(run, entry->scheme, &entry->outputs, err)
                                                           : QB_OK;
@@ -192,7 +191,7 @@ enum qb_status run_accuracy(struct run *run, struct qb_error *err)
         }
         enum qb_status status = QB_OK;
         if (!run->fp32.count) {
-            status = compute("onednn", run, NULL, qb_cpu_best(QB_ISA_AMX), run->images, "accuracy: fp32 baseline",
+            status = compute("onednn", run, NULL, qb_cpu_best(QB_ISA_AMX), 1, run->images, "accuracy: fp32 baseline",
                              &run->fp32, NULL, NULL, err);
         }
         if (status == QB_OK) {
