@@ -1,7 +1,7 @@
 # Flags that every target of the project shares. qb_flags is linked by each room's library.
 add_library(qb_flags INTERFACE)
 target_compile_features(qb_flags INTERFACE c_std_17)
-target_compile_definitions(qb_flags INTERFACE _GNU_SOURCE)
+target_compile_definitions(qb_flags INTERFACE _GNU_SOURCE QB_VERSION="${PROJECT_VERSION}")
 target_include_directories(qb_flags INTERFACE ${CMAKE_SOURCE_DIR}/src ${CMAKE_BINARY_DIR}/src)
 # Contraction into FMA would move rounding ties and so change int8 codes: see docs/architecture.md, decision 2.
 target_compile_options(qb_flags INTERFACE -ffp-contract=off

@@ -9,8 +9,6 @@
 #include "base/progress.h"
 #include "base/status.h"
 
-#define QB_VERSION "0.1.0"
-
 struct cli_command {
     const char *name;
     const char *summary;

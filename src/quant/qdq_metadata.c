@@ -75,7 +75,7 @@ enum qb_status qb_qdq_metadata_make(const struct qb_qgraph *graph, struct qb_are
     }
     qb_qgraph_hash(graph, hashes);
     const char *values[QB_QDQ_ENTRIES] = {
-        [VERSION] = QB_QUANT_VERSION,
+        [VERSION] = QB_VERSION,
         [SCHEME] = graph->scheme,
         [ARITHMETIC] = qb_arithmetic_name(graph->arithmetic),
         [MODEL_SHA256] = graph->model_sha256,

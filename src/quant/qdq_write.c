@@ -235,7 +235,7 @@ static enum qb_status write_graph(struct writer *w, const char *path, struct qb_
     qb_proto_input(&w->p, "input", 4, (const int64_t[]){in.c, in.h, in.w});
     qb_proto_output(&w->p, "logits", 2, (const int64_t[]){(int64_t)qb_shape_count(out)});
     QB_TRY(qb_qdq_metadata_make(graph, w->p.arena, metadata, err));
-    return qb_proto_write(&w->p, QB_QUANT_VERSION, metadata, QB_QDQ_ENTRIES, path, err);
+    return qb_proto_write(&w->p, QB_VERSION, metadata, QB_QDQ_ENTRIES, path, err);
 }
 
 enum qb_status qb_qdq_write(const struct qb_qgraph *graph, const char *path, struct qb_error *err)
