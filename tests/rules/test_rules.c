@@ -1,14 +1,15 @@
-/* The rule of the rooms: data flows one way, so a file may include headers of its own room, of rooms before it in the
- * order below, and of base. Reads every #include "room/..." under src/. */
+/* The rule of the rooms: data flows one way, so a file may include headers of its own room, of rooms before
+ * it in the order below, and of base. Reads every #include "room/..." under src/ and kernels/: kernels may
+ * use base only, and is used by the engine room and those behind it. */
 #include "testing.h"
 
 #include <ftw.h>
 #include <stdio.h>
 #include <string.h>
 
-static const char *const rooms[] = {"base",   "config",  "data",  "model",  "quant",
-                                    "engine", "measure", "store", "report", "cli"};
-enum { ROOMS = sizeof rooms / sizeof rooms[0] };
+static const char *const rooms[] = {"base",    "config", "data",   "model", "quant",  "engine",
+                                    "measure", "store",  "report", "cli",   "kernels"};
+enum { ROOMS = sizeof rooms / sizeof rooms[0], BASE = 0, ENGINE = 5, KERNELS = ROOMS - 1 };
 
 static size_t root_length;
 static int files, broken;
@@ -27,7 +28,10 @@ static int room_of(const char *path)
 /* 1 when a file of room `from` may include one of room `to`. */
 static int allowed(int from, int to)
 {
-    return to <= from;
+    if (from == KERNELS) {
+        return to == KERNELS || to == BASE;
+    }
+    return to == KERNELS ? from >= ENGINE : to <= from;
 }
 
 static int check_file(const char *path, const struct stat *st, int flag, struct FTW *ftw)
@@ -63,15 +67,19 @@ static int check_file(const char *path, const struct stat *st, int flag, struct 
     return 0;
 }
 
+/* `tree`: the folder whose sub-folders are rooms; `dir`: where to start. */
+static void walk(const char *tree, const char *dir)
+{
+    root_length = strlen(tree);
+    assert_int_equal(nftw(dir, check_file, 16, FTW_PHYS), 0);
+}
+
 static void includes_follow_the_data(void **state)
 {
     (void)state;
-    const char *const root = qbt_source("src/");
-    root_length = strlen(root);
-    char dir[4096];
-    snprintf(dir, sizeof dir, "%.*s", (int)root_length - 1, root);
-    assert_int_equal(nftw(dir, check_file, 16, FTW_PHYS), 0);
-    assert_true(files > 20);
+    walk(qbt_source("src/"), qbt_source("src"));
+    walk(qbt_source(""), qbt_source("kernels"));
+    assert_true(files > 40);
     assert_int_equal(broken, 0);
 }
 
@@ -83,6 +91,12 @@ static void the_rule_itself_can_refuse(void **state)
     assert_true(allowed(room_of("quant/x"), room_of("model/x")));
     assert_false(allowed(room_of("model/x"), room_of("quant/x")));
     assert_false(allowed(room_of("base/x"), room_of("cli/x")));
+    assert_int_equal(room_of("kernels/conv/conv.h"), KERNELS);
+    assert_int_equal(room_of("engine/engine.h"), ENGINE);
+    assert_true(allowed(KERNELS, BASE));
+    assert_false(allowed(KERNELS, ENGINE));
+    assert_false(allowed(room_of("quant/x"), KERNELS));
+    assert_true(allowed(room_of("cli/x"), KERNELS));
 }
 
 int main(void)

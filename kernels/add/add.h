@@ -1,0 +1,40 @@
+/* Residual addition of u8 codes: dequantize both, add, requantize (formulas:
+ * src/engine/reference/arithmetic.h).
+ *
+ *   fbgemm   d(q) = fma(scale, (float)q, offset)    dst = max(sat(rne((d0 + d1) * dst_inverse) + zero_point),
+ * low) onednn   d(q) = scale * (float)(q - zero)       dst = max(sat(rne((d0 + d1) * dst_inverse +
+ * (float)zero_point)), low)
+ *
+ * A ReLU is low = zero_point. `rows` rows of `bytes` codes, a multiple of 16, `pitch` bytes apart; exactly
+ * those are read and written. dst may be one of the sources. Scales are positive and all products finite. */
+#ifndef QB_KERNELS_ADD_H
+#define QB_KERNELS_ADD_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/cpu.h"
+
+struct qb_addition {
+    int onednn; /* else fbgemm */
+    float scale[2], offset[2];
+    int32_t zero[2];
+    float dst_inverse;
+    int32_t zero_point, low;
+};
+
+typedef void qb_add_fn(const struct qb_addition *add, size_t rows, size_t bytes, const uint8_t *src0,
+                       size_t pitch0, const uint8_t *src1, size_t pitch1, uint8_t *dst, size_t dst_pitch);
+
+struct qb_add_impl {
+    const char *name; /* the ISA's */
+    enum qb_isa isa;
+    qb_add_fn *run;
+};
+
+/* NULL-terminated; ref first, fastest last. */
+extern const struct qb_add_impl *const qb_add_impls[];
+/* The last one that this CPU has, not above `cap`; ref at least. */
+const struct qb_add_impl *qb_add_select(enum qb_isa cap);
+
+#endif

@@ -1,0 +1,179 @@
+/* Convolution for AVX2 without VNNI, exact for every input: vpmaddwd on 16-bit differences.
+ *
+ * vpmaddubsw would be one multiplication for four products, but it saturates as soon as two products of one
+ * sign exceed int16 (a code above 128 with weights near the limit is enough), and it needs a second
+ * multiplication (vpmaddwd by ones) to reach int32. vpmaddwd takes the same two multiplications for four
+ * products. So src - zx is widened to int16 once a call, wei - zw is packed as int16, and no zero point is
+ * left over. What it costs is twice the bytes loaded.
+ *
+ * Pairs of a window are ordered [kernel row][column][pair of channels]; weights: [block of 16
+ * channels][pair][16][2]. */
+#include <immintrin.h>
+
+#include "kernels/conv/conv_256.h"
+#include "kernels/conv/conv_impls.h"
+
+static size_t pixel_pairs(const struct qb_conv *c)
+{
+    return ((size_t)c->ic + 1) / 2;
+}
+
+static size_t window_pairs(const struct qb_conv *c)
+{
+    return pixel_pairs(c) * (size_t)(c->kh * c->kw);
+}
+
+/* The widened source: pixels without gaps, rows without gaps. Sizes in int16 elements. */
+static size_t wide_step(const struct qb_conv *c)
+{
+    return pixel_pairs(c) * 2;
+}
+
+static size_t wide_w(const struct qb_conv *c)
+{
+    return (size_t)((c->dst_w - 1) * c->stride_w + c->kw);
+}
+
+static size_t wide_h(const struct qb_conv *c)
+{
+    return (size_t)((c->dst_h - 1) * c->stride_h + c->kh);
+}
+
+static size_t scratch_bytes(const struct qb_conv *c)
+{
+    return (wide_h(c) * wide_w(c) * wide_step(c) * sizeof(int16_t) + 63) / 64 * 64;
+}
+
+static size_t packed_bytes(const struct qb_conv *c)
+{
+    return (size_t)qb_blocks(c->oc) * window_pairs(c) * 64;
+}
+
+static void pack(const struct qb_conv *c, void *packed)
+{
+    int16_t *to = packed;
+    for (int block = 0; block < qb_blocks(c->oc); block++) {
+        for (size_t i = 0; i < (size_t)c->kh; i++) {
+            for (size_t j = 0; j < (size_t)c->kw; j++) {
+                for (size_t pair = 0; pair < pixel_pairs(c); pair++) {
+                    for (int k = block * QB_BLOCK; k < (block + 1) * QB_BLOCK; k++) {
+                        for (size_t n = 2 * pair; n < 2 * pair + 2; n++) {
+                            const bool real = k < c->oc && n < (size_t)c->ic;
+                            *to++ = real ? (int16_t)(c->wei[(size_t)k * c->wei_o + n * c->wei_i +
+                                                            i * c->wei_y + j * c->wei_x] -
+                                                     (c->wei_zero_points ? c->wei_zero_points[k] : 0))
+                                         : 0;
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/* `count` bytes, readable up to the next multiple of 4. */
+QB_INLINE void widen_bytes(const uint8_t *src, size_t count, __m256i zero_point, int16_t *to)
+{
+    size_t i = 0;
+    for (; i + 16 <= count; i += 16) {
+        const __m256i v = _mm256_cvtepu8_epi16(_mm_loadu_si128((const __m128i *)(const void *)(src + i)));
+        _mm256_storeu_si256((__m256i *)(void *)(to + i), _mm256_sub_epi16(v, zero_point));
+    }
+    for (; i < count; i++) {
+        to[i] = (int16_t)(src[i] - _mm256_extract_epi16(zero_point, 0));
+    }
+}
+
+/* src - zx of every pixel that a window reaches. */
+static void widen(const struct qb_conv *c, const uint8_t *src, int16_t *wide)
+{
+    const __m256i zero_point = _mm256_set1_epi16((short)c->src_zero_point);
+    const size_t step = wide_step(c), width = wide_w(c);
+    src -= (size_t)c->pad_t * c->src_pitch + (size_t)c->pad_l * c->src_step;
+    for (size_t y = 0; y < wide_h(c); y++, src += c->src_pitch, wide += width * step) {
+        if (step == c->src_step) {
+            widen_bytes(src, width * step, zero_point, wide);
+            continue;
+        }
+        for (size_t x = 0; x < width; x++) {
+            widen_bytes(src + x * c->src_step, step, zero_point, wide + x * step);
+        }
+    }
+}
+
+QB_INLINE __m256i dot(__m256i acc, __m256i u, __m256i s)
+{
+    __m256i product;
+    __asm__("vpmaddwd %3, %2, %1\n\tvpaddd %1, %0, %0" : "+x"(acc), "=&x"(product) : "x"(u), "x"(s));
+    return acc;
+}
+
+QB_INLINE __m256i load(const void *p)
+{
+    return _mm256_load_si256((const __m256i *)p);
+}
+
+QB_INLINE void tile(const struct qb_tile256 *t, const int16_t *wei, const uint8_t *wide, size_t p0, int P,
+                    size_t block)
+{
+    const struct qb_conv *const c = t->conv;
+    const size_t row = (size_t)c->kw * pixel_pairs(c), pitch = wide_w(c) * wide_step(c) * sizeof(int16_t);
+    const uint8_t *window[QB_PIXELS];
+    size_t at[QB_PIXELS];
+    __m256i acc[2 * QB_PIXELS];
+    qb_windows256(c, p0, P, wide_step(c) * sizeof(int16_t), pitch, at);
+    QB_UNROLL
+    for (int p = 0; p < P; p++) {
+        window[p] = wide + at[p];
+        acc[2 * p] = acc[2 * p + 1] = _mm256_setzero_si256();
+    }
+    wei += block * window_pairs(c) * 32;
+    size_t offset = 0;
+    QB_NO_UNROLL
+    for (int i = 0; i < c->kh; i++, offset += pitch) {
+        QB_NO_UNROLL
+        for (size_t k = offset; k < offset + row * 4; k += 4, wei += 32) {
+            const __m256i w0 = load(wei), w1 = load(wei + 16);
+            QB_UNROLL
+            for (int p = 0; p < P; p++) {
+                const __m256i u = _mm256_set1_epi32(qb_load32(window[p] + k));
+                acc[2 * p] = dot(acc[2 * p], u, w0);
+                acc[2 * p + 1] = dot(acc[2 * p + 1], u, w1);
+            }
+        }
+    }
+    qb_finish256(t, acc, p0, P, block);
+}
+
+static const char *path(const struct qb_conv *c)
+{
+    (void)c;
+    return "maddwd";
+}
+
+static void run(const struct qb_conv *c, const void *packed, const uint8_t *src, const uint8_t *res,
+                uint8_t *dst, void *scratch)
+{
+    const struct qb_tile256 t = {c, res, dst};
+    const size_t pixels = (size_t)c->dst_h * (size_t)c->dst_w;
+    widen(c, src, scratch);
+    for (size_t block = 0; block < (size_t)qb_blocks(c->oc); block++) {
+        if (pixels < QB_PIXELS) {
+            for (size_t p = 0; p < pixels; p++) {
+                tile(&t, packed, scratch, p, 1, block);
+            }
+            continue;
+        }
+        for (size_t p = 0; p < pixels; p += QB_PIXELS) {
+            tile(&t, packed, scratch, p + QB_PIXELS <= pixels ? p : pixels - QB_PIXELS, QB_PIXELS, block);
+        }
+    }
+}
+
+const struct qb_conv_impl qb_conv_avx2 = {.name = "avx2",
+                                          .isa = QB_ISA_AVX2,
+                                          .packed_bytes = packed_bytes,
+                                          .pack = pack,
+                                          .scratch_bytes = scratch_bytes,
+                                          .path = path,
+                                          .run = run};

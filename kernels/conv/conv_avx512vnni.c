@@ -1,0 +1,403 @@
+/* Convolution for AVX512-VNNI: a tile of P pixels x Q blocks of 16 channels stays in registers; one broadcast
+ * quad of four input channels meets Q vectors of weights at a time.
+ *
+ * Two loops over a window. `list` walks the offsets of conv_vnni.h: any shape. `3x3` is for that kernel at
+ * stride 1: a broadcast pixel serves the three outputs it touches in its row, so a tile takes P + 2 + 3 Q
+ * loads for 3 P Q dot products (16 channels: 0.44 a dot product instead of 1.06; two loads and two dot
+ * products a cycle is the most there is). With a source zero point of 0 padding adds nothing and is not
+ * multiplied: kernel rows by loop bounds, the columns left and right by variants of the tile.
+ *
+ * Two tails in registers: fbgemm with zero point 0, without and with a quick addition. All others go through
+ * the general tail, by way of a buffer of accumulators.
+ *
+ * vpdpbusd is inline assembly: GCC 12 surrounds the intrinsic with register moves when accumulators are an
+ * array. */
+#include <immintrin.h>
+
+#include "kernels/conv/conv_impls.h"
+#include "kernels/conv/conv_vnni.h"
+#include "kernels/simd.h"
+#include "kernels/tail_avx512.h"
+
+enum finish { FINISH_CODES, FINISH_ADD, FINISH_GENERAL };
+
+/* One call of run. */
+struct job {
+    const struct qb_conv *conv;
+    struct qb_vnni vnni;
+    size_t step, stride_y; /* bytes from window to window */
+    size_t pixel_quads;
+    const uint8_t *src; /* first window */
+    const uint8_t *res;
+    uint8_t *dst;
+    const int32_t *sums; /* NULL when all zw are 0 */
+    enum finish finish;
+    bool skip; /* padding is not multiplied */
+};
+
+/* A row of windows: which of its kernel rows lie in the picture. */
+struct row {
+    size_t y;
+    const uint8_t *src; /* window of x = 0, its first kernel row in the picture */
+    int first, count;   /* kernel rows */
+};
+
+/* Where a tile stands. */
+struct place {
+    size_t x, block;
+};
+
+QB_INLINE __m512i dot(__m512i acc, __m512i u, __m512i s)
+{
+    __asm__("vpdpbusd %2, %1, %0" : "+v"(acc) : "v"(u), "v"(s));
+    return acc;
+}
+
+QB_INLINE __m512i quad_at(const uint8_t *p)
+{
+    return _mm512_set1_epi32(qb_load32(p));
+}
+
+/* Pixel p of a row: few registers serve all multiples of the step. */
+struct steps {
+    size_t one, three, five, seven;
+};
+QB_INLINE const uint8_t *pixel_at(const uint8_t *src, struct steps s, int p)
+{
+    const uint8_t *const base = src + (size_t)(p / 8) * 8 * s.one;
+    const size_t odd[8] = {0, s.one, 2 * s.one, s.three, 4 * s.one, s.five, 2 * s.three, s.seven};
+    return base + odd[p % 8];
+}
+
+QB_INLINE void dots_list(__m512i *acc, const uint8_t *src, struct steps steps, const int32_t *offset,
+                         size_t count, const int8_t *wei, int P, int Q)
+{
+    QB_NO_UNROLL
+    for (size_t k = 0; k < count; k++, wei += Q * 64) {
+        const uint8_t *const s = src + offset[k];
+        __m512i w[2];
+        QB_UNROLL
+        for (int q = 0; q < Q; q++) {
+            w[q] = _mm512_load_si512(wei + q * 64);
+        }
+        QB_UNROLL
+        for (int p = 0; p < P; p++) {
+            const __m512i u = quad_at(pixel_at(s, steps, p));
+            QB_UNROLL
+            for (int q = 0; q < Q; q++) {
+                acc[p * Q + q] = dot(acc[p * Q + q], u, w[q]);
+            }
+        }
+    }
+}
+
+/* left, right: the outermost column of the tile's windows is padding. */
+QB_INLINE void dots_3x3(__m512i *acc, const uint8_t *src, size_t pitch, struct steps steps, int rows,
+                        size_t quads, const int8_t *wei, int P, int Q, bool left, bool right)
+{
+    QB_NO_UNROLL
+    for (int i = 0; i < rows; i++, src += pitch) {
+        QB_NO_UNROLL
+        for (size_t c = 0; c < quads; c++, wei += 3 * Q * 64) {
+            const uint8_t *const s = src + c * 4;
+            __m512i w[6];
+            QB_UNROLL
+            for (int n = 0; n < 3 * Q; n++) {
+                w[n] = _mm512_load_si512(wei + n * 64);
+            }
+            QB_UNROLL
+            for (int x = left; x < P + 2 - right; x++) {
+                const __m512i u = quad_at(pixel_at(s, steps, x));
+                QB_UNROLL
+                for (int j = 0; j < 3; j++) {
+                    if (x - j >= 0 && x - j < P) {
+                        QB_UNROLL
+                        for (int q = 0; q < Q; q++) {
+                            acc[(x - j) * Q + q] = dot(acc[(x - j) * Q + q], u, w[j * Q + q]);
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/* Codes of 4 / Q pixels; a pixel's 16 * Q bytes are contiguous. */
+QB_INLINE void store(uint8_t *dst, size_t step, __m512i codes, int Q)
+{
+    if (step == (size_t)(16 * Q)) {
+        _mm512_storeu_si512(dst, codes);
+    } else if (Q == 2) {
+        _mm256_storeu_si256((__m256i *)(void *)dst, _mm512_castsi512_si256(codes));
+        _mm256_storeu_si256((__m256i *)(void *)(dst + step), _mm512_extracti64x4_epi64(codes, 1));
+    } else {
+        _mm_storeu_si128((__m128i *)(void *)dst, _mm512_castsi512_si128(codes));
+        _mm_storeu_si128((__m128i *)(void *)(dst + step), _mm512_extracti32x4_epi32(codes, 1));
+        _mm_storeu_si128((__m128i *)(void *)(dst + 2 * step), _mm512_extracti32x4_epi32(codes, 2));
+        _mm_storeu_si128((__m128i *)(void *)(dst + 3 * step), _mm512_extracti32x4_epi32(codes, 3));
+    }
+}
+
+QB_INLINE uint8_t *dst_at(const struct job *j, size_t y, struct place at)
+{
+    return j->dst + y * j->conv->dst_pitch + at.x * j->conv->dst_step + at.block * QB_BLOCK;
+}
+
+QB_INLINE const uint8_t *res_at(const struct job *j, size_t y, struct place at)
+{
+    return j->res + y * j->conv->res_pitch + at.x * j->conv->res_step + at.block * QB_BLOCK;
+}
+
+/* P * Q >= 4 vectors that lie in registers; zero point 0, no weight zero points. */
+QB_INLINE void finish_here(enum qb_tail_form form, const struct job *j, const __m512i *acc, size_t y,
+                           struct place at, int P, int Q)
+{
+    const struct qb_tail *const tail = &j->conv->tail;
+    const struct qb_tail512_block b[2] = {qb_tail512_load(tail, at.block),
+                                          qb_tail512_load(tail, at.block + (size_t)Q - 1)};
+    uint8_t *const dst = dst_at(j, y, at);
+    const uint8_t *const res = form == QB_FORM_FBGEMM ? NULL : res_at(j, y, at);
+    QB_UNROLL
+    for (int i = 0; i < P * Q; i += 4) {
+        __m512i t[4];
+        QB_UNROLL
+        for (int n = 0; n < 4; n++) {
+            const uint8_t *const r =
+                res ? res + (size_t)((i + n) / Q) * j->conv->res_step + (size_t)(n % Q) * QB_BLOCK : NULL;
+            t[n] = qb_tail512_value(form, tail, acc[i + n], b[n % Q], r);
+        }
+        store(dst + (size_t)(i / Q) * j->conv->dst_step, j->conv->dst_step, qb_tail512_pack(t), Q);
+    }
+}
+
+/* One block of a tile of P pixels, any form; acc is pixel-major with `blocks` blocks a pixel. Four pixels at
+ * a time, then one. */
+QB_INLINE void finish_any(enum qb_tail_form form, const struct job *j, const __m512i *acc, int blocks,
+                          size_t y, struct place at, int P)
+{
+    const struct qb_conv *const c = j->conv;
+    const struct qb_tail *const tail = &c->tail;
+    const bool residual = tail->residual != QB_TAIL_NONE;
+    const __m512i zero_point =
+                      _mm512_set1_epi16((short)(tail->rule == QB_TAIL_ONEDNN ? 0 : tail->zero_point)),
+                  low = _mm512_set1_epi8((char)tail->low);
+    const struct qb_tail512_block b = qb_tail512_load(tail, at.block);
+    const __m512i minus =
+        j->sums ? _mm512_load_si512(j->vnni.minus_zw + at.block * QB_BLOCK) : _mm512_setzero_si512();
+    const int32_t *const sums = j->sums ? j->sums + y * (size_t)c->dst_w + at.x : NULL;
+    uint8_t *const dst = dst_at(j, y, at);
+    const uint8_t *const res = residual ? res_at(j, y, at) : NULL;
+    for (int p = 0; p < P; p += 4) {
+        __m512i t[4];
+        QB_UNROLL
+        for (int n = 0; n < 4; n++) {
+            const int i = p + n < P ? p + n : p;
+            __m512i a = acc[i * blocks];
+            if (sums) {
+                a = _mm512_add_epi32(a, _mm512_mullo_epi32(minus, _mm512_set1_epi32(sums[i])));
+            }
+            t[n] = qb_tail512_value(form, tail, a, b, residual ? res + (size_t)i * c->res_step : NULL);
+        }
+        const __m512i codes = qb_tail512_pack_affine(t, zero_point, low);
+        if (P - p >= 4) {
+            store(dst + (size_t)p * c->dst_step, c->dst_step, codes, 1);
+        } else {
+            _mm_storeu_si128((__m128i *)(void *)(dst + (size_t)p * c->dst_step),
+                             _mm512_castsi512_si128(codes));
+        }
+    }
+}
+
+/* P is 16, 8, 4 or 1. */
+static void finish_general(const struct job *j, const __m512i *acc, size_t y, struct place at, int P,
+                           int blocks)
+{
+    for (int n = 0; n < blocks; n++, at.block++, acc++) {
+        switch (qb_tail_form(&j->conv->tail)) {
+        case QB_FORM_FBGEMM: finish_any(QB_FORM_FBGEMM, j, acc, blocks, y, at, P); break;
+        case QB_FORM_FBGEMM_ADD: finish_any(QB_FORM_FBGEMM_ADD, j, acc, blocks, y, at, P); break;
+        case QB_FORM_FBGEMM_ADD_LONG: finish_any(QB_FORM_FBGEMM_ADD_LONG, j, acc, blocks, y, at, P); break;
+        case QB_FORM_TENSOR: finish_any(QB_FORM_TENSOR, j, acc, blocks, y, at, P); break;
+        case QB_FORM_TENSOR_ADD: finish_any(QB_FORM_TENSOR_ADD, j, acc, blocks, y, at, P); break;
+        case QB_FORM_TENSOR_ADD_LONG: finish_any(QB_FORM_TENSOR_ADD_LONG, j, acc, blocks, y, at, P); break;
+        case QB_FORM_ONEDNN: finish_any(QB_FORM_ONEDNN, j, acc, blocks, y, at, P); break;
+        case QB_FORM_ONEDNN_SUM: finish_any(QB_FORM_ONEDNN_SUM, j, acc, blocks, y, at, P); break;
+        case QB_FORM_COUNT: break;
+        }
+    }
+}
+
+enum form { FORM_LIST, FORM_3X3 };
+
+QB_INLINE void tile(const struct job *j, const struct row *row, struct place at, int P, int Q, enum form form,
+                    bool left, bool right)
+{
+    __m512i acc[16];
+    const int8_t *const wei =
+        j->vnni.wei + (at.block * j->vnni.quads + (size_t)row->first * j->vnni.row_quads * (size_t)Q) * 64;
+    const uint8_t *const src = row->src + at.x * j->step;
+    const struct steps steps = {j->step, 3 * j->step, 5 * j->step, 7 * j->step};
+    QB_UNROLL
+    for (int i = 0; i < P * Q; i++) {
+        acc[i] = _mm512_load_si512(j->vnni.comp + (at.block + (size_t)(i % Q)) * QB_BLOCK);
+    }
+    if (form == FORM_3X3) {
+        dots_3x3(acc, src, j->conv->src_pitch, steps, row->count, j->pixel_quads, wei, P, Q, left, right);
+    } else {
+        dots_list(acc, src, steps, j->vnni.offsets, (size_t)row->count * j->vnni.row_quads, wei, P, Q);
+    }
+    if (P * Q >= 4 && j->finish == FINISH_CODES) {
+        finish_here(QB_FORM_FBGEMM, j, acc, row->y, at, P, Q);
+    } else if (P * Q >= 4 && j->finish == FINISH_ADD) {
+        finish_here(QB_FORM_FBGEMM_ADD, j, acc, row->y, at, P, Q);
+    } else {
+        __m512i kept[16];
+        QB_UNROLL
+        for (int i = 0; i < P * Q; i++) {
+            kept[i] = acc[i];
+        }
+        finish_general(j, kept, row->y, at, P, Q);
+    }
+}
+
+static struct row row_at(const struct job *j, size_t y)
+{
+    const struct qb_conv *const c = j->conv;
+    const int top = (int)y * c->stride_h - c->pad_t;
+    int first = 0, end = c->kh;
+    if (j->skip) {
+        first = top < 0 ? -top : 0;
+        first = first < c->kh ? first : c->kh;
+        end = c->src_h - top < c->kh ? c->src_h - top : c->kh;
+        end = end > first ? end : first;
+    }
+    return (struct row){.y = y,
+                        .src = j->src + y * j->stride_y + (size_t)first * c->src_pitch,
+                        .first = first,
+                        .count = end - first};
+}
+
+/* Tiles of a row: the last one reaches back over pixels that are done already rather than be smaller. */
+QB_INLINE void tiles_list(const struct job *j, const struct row *row, size_t block, int P, int Q)
+{
+    const size_t width = (size_t)j->conv->dst_w;
+    for (size_t x = 0; x < width; x += (size_t)P) {
+        const size_t first = x + (size_t)P <= width ? x : width - (size_t)P;
+        tile(j, row, (struct place){first, block}, P, Q, FORM_LIST, false, false);
+    }
+}
+
+QB_INLINE void tiles_3x3(const struct job *j, const struct row *row, size_t block, int P, int Q)
+{
+    const struct qb_conv *const c = j->conv;
+    const size_t width = (size_t)c->dst_w, last = width - (size_t)P;
+    const bool left = j->skip && c->pad_l > 0, right = j->skip && c->dst_w + 1 - c->pad_l >= c->src_w;
+    if (last == 0 && left && right) {
+        tile(j, row, (struct place){0, block}, P, Q, FORM_3X3, true, true);
+        return;
+    }
+    for (size_t x = 0; x < width; x += (size_t)P) {
+        const struct place at = {x < last ? x : last, block};
+        if (at.x == 0 && left) {
+            tile(j, row, at, P, Q, FORM_3X3, true, false);
+        } else if (at.x == last && right) {
+            tile(j, row, at, P, Q, FORM_3X3, false, true);
+        } else {
+            tile(j, row, at, P, Q, FORM_3X3, false, false);
+        }
+    }
+}
+
+static bool is_3x3(const struct qb_conv *c)
+{
+    return c->kh == 3 && c->kw == 3 && c->stride_h == 1 && c->stride_w == 1;
+}
+
+/* Rows of one block, or of two at a time (Q). The loop over blocks is outside, so that their weights stay in
+ * L1. */
+QB_INLINE void rows(const struct job *j, size_t block, int P, int Q)
+{
+    for (size_t y = 0; y < (size_t)j->conv->dst_h; y++) {
+        const struct row row = row_at(j, y);
+        if (j->conv->dst_w < 4) {
+            tiles_list(j, &row, block, 1, Q);
+        } else if (j->conv->dst_w < P) {
+            tiles_list(j, &row, block, 4, Q);
+        } else if (is_3x3(j->conv)) {
+            tiles_3x3(j, &row, block, P, Q);
+        } else {
+            tiles_list(j, &row, block, P, Q);
+        }
+    }
+}
+
+static void rows_of_one(const struct job *j, size_t block)
+{
+    rows(j, block, 16, 1);
+}
+
+static void rows_of_two(const struct job *j, size_t block)
+{
+    rows(j, block, 8, 2);
+}
+
+static enum finish finish_of(const struct qb_conv *c)
+{
+    const enum qb_tail_form form = qb_tail_form(&c->tail);
+    if (c->tail.zero_point != 0 || c->tail.low != 0 || c->wei_zero_points) {
+        return FINISH_GENERAL;
+    }
+    return form == QB_FORM_FBGEMM ? FINISH_CODES : form == QB_FORM_FBGEMM_ADD ? FINISH_ADD : FINISH_GENERAL;
+}
+
+static void pack(const struct qb_conv *c, void *packed)
+{
+    qb_vnni_pack(c, true, packed);
+}
+
+static const char *path(const struct qb_conv *c)
+{
+    static const char *const names[2][2][3] = {
+        {{"list", "list+add", "list+general"}, {"list,skip", "list,skip+add", "list,skip+general"}},
+        {{"3x3", "3x3+add", "3x3+general"}, {"3x3,skip", "3x3,skip+add", "3x3,skip+general"}},
+    };
+    const bool shared = is_3x3(c) && c->dst_w >= (c->oc > QB_BLOCK ? 8 : 16);
+    return names[shared][c->src_zero_point == 0][finish_of(c)];
+}
+
+static void run(const struct qb_conv *c, const void *packed, const uint8_t *src, const uint8_t *res,
+                uint8_t *dst, void *scratch)
+{
+    const struct job job = {
+        .conv = c,
+        .vnni = qb_vnni_open(c, packed),
+        .step = (size_t)c->stride_w * c->src_step,
+        .stride_y = (size_t)c->stride_h * c->src_pitch,
+        .pixel_quads = ((size_t)c->ic + 3) / 4,
+        .src = src - (size_t)c->pad_t * c->src_pitch - (size_t)c->pad_l * c->src_step,
+        .res = res,
+        .dst = dst,
+        .sums = c->wei_zero_points ? scratch : NULL,
+        .finish = finish_of(c),
+        .skip = c->src_zero_point == 0,
+    };
+    if (job.sums) {
+        qb_conv_window_sums(c, src, scratch);
+    }
+    const size_t blocks = (size_t)qb_blocks(c->oc);
+    for (size_t block = 0; block < blocks; block += 2) {
+        if (block + 1 < blocks) {
+            rows_of_two(&job, block);
+        } else {
+            rows_of_one(&job, block);
+        }
+    }
+}
+
+const struct qb_conv_impl qb_conv_avx512vnni = {.name = "avx512vnni",
+                                                .isa = QB_ISA_AVX512VNNI,
+                                                .packed_bytes = qb_vnni_bytes,
+                                                .pack = pack,
+                                                .scratch_bytes = qb_vnni_scratch_bytes,
+                                                .path = path,
+                                                .run = run};

@@ -1,0 +1,99 @@
+/* Convolution for AVX-VNNI: vpdpbusd of 256 bits in its VEX encoding, 16 registers. Packing and zero points:
+ * conv_vnni.h; tiles and tails: conv_256.h. Padding is multiplied like everything else. */
+#include <immintrin.h>
+
+#include "kernels/conv/conv_256.h"
+#include "kernels/conv/conv_impls.h"
+#include "kernels/conv/conv_vnni.h"
+
+QB_INLINE __m256i dot(__m256i acc, __m256i u, __m256i s)
+{
+    __asm__("%{vex%} vpdpbusd %2, %1, %0" : "+x"(acc) : "x"(u), "x"(s));
+    return acc;
+}
+
+QB_INLINE __m256i load(const void *p)
+{
+    return _mm256_load_si256((const __m256i *)p);
+}
+
+QB_INLINE void tile(const struct qb_tile256 *t, const struct qb_vnni *v, const uint8_t *src,
+                    const int32_t *sums, size_t p0, int P, size_t block)
+{
+    const struct qb_conv *const c = t->conv;
+    const int8_t *wei = v->wei + block * v->quads * 64;
+    const uint8_t *window[QB_PIXELS];
+    size_t at[QB_PIXELS];
+    __m256i acc[2 * QB_PIXELS];
+    qb_windows256(c, p0, P, c->src_step, c->src_pitch, at);
+    QB_UNROLL
+    for (int p = 0; p < P; p++) {
+        window[p] = src + at[p];
+        acc[2 * p] = load(v->comp + block * QB_BLOCK);
+        acc[2 * p + 1] = load(v->comp + block * QB_BLOCK + 8);
+    }
+    QB_NO_UNROLL
+    for (size_t k = 0; k < v->quads; k++, wei += 64) {
+        const __m256i w0 = load(wei), w1 = load(wei + 32);
+        const ptrdiff_t offset = v->offsets[k];
+        QB_UNROLL
+        for (int p = 0; p < P; p++) {
+            const __m256i u = _mm256_set1_epi32(qb_load32(window[p] + offset));
+            acc[2 * p] = dot(acc[2 * p], u, w0);
+            acc[2 * p + 1] = dot(acc[2 * p + 1], u, w1);
+        }
+    }
+    if (sums) {
+        const __m256i m0 = load(v->minus_zw + block * QB_BLOCK),
+                      m1 = load(v->minus_zw + block * QB_BLOCK + 8);
+        QB_UNROLL
+        for (int p = 0; p < P; p++) {
+            const __m256i sum = _mm256_set1_epi32(sums[p0 + (size_t)p]);
+            acc[2 * p] = _mm256_add_epi32(acc[2 * p], _mm256_mullo_epi32(m0, sum));
+            acc[2 * p + 1] = _mm256_add_epi32(acc[2 * p + 1], _mm256_mullo_epi32(m1, sum));
+        }
+    }
+    qb_finish256(t, acc, p0, P, block);
+}
+
+static void pack(const struct qb_conv *c, void *packed)
+{
+    qb_vnni_pack(c, false, packed);
+}
+
+static const char *path(const struct qb_conv *c)
+{
+    return c->wei_zero_points ? "list+sums" : "list";
+}
+
+static void run(const struct qb_conv *c, const void *packed, const uint8_t *src, const uint8_t *res,
+                uint8_t *dst, void *scratch)
+{
+    const struct qb_vnni v = qb_vnni_open(c, packed);
+    const struct qb_tile256 t = {c, res, dst};
+    const size_t pixels = (size_t)c->dst_h * (size_t)c->dst_w;
+    const uint8_t *const first = src - (size_t)c->pad_t * c->src_pitch - (size_t)c->pad_l * c->src_step;
+    const int32_t *const sums = c->wei_zero_points ? scratch : NULL;
+    if (sums) {
+        qb_conv_window_sums(c, src, scratch);
+    }
+    for (size_t block = 0; block < (size_t)qb_blocks(c->oc); block++) {
+        if (pixels < QB_PIXELS) {
+            for (size_t p = 0; p < pixels; p++) {
+                tile(&t, &v, first, sums, p, 1, block);
+            }
+            continue;
+        }
+        for (size_t p = 0; p < pixels; p += QB_PIXELS) {
+            tile(&t, &v, first, sums, p + QB_PIXELS <= pixels ? p : pixels - QB_PIXELS, QB_PIXELS, block);
+        }
+    }
+}
+
+const struct qb_conv_impl qb_conv_avxvnni = {.name = "avxvnni",
+                                             .isa = QB_ISA_AVXVNNI,
+                                             .packed_bytes = qb_vnni_bytes,
+                                             .pack = pack,
+                                             .scratch_bytes = qb_vnni_scratch_bytes,
+                                             .path = path,
+                                             .run = run};

@@ -1,0 +1,60 @@
+/* The search for the quick form of dequantize-add-requantize: see tail.h.
+ *
+ * Six operations become two. Codes differ only where c * dst_inverse lies within rounding of a tie, so a few
+ * units in the last place of freedom in the three constants are enough in practice; a tail without luck keeps
+ * the long form. */
+#include "kernels/tail.h"
+
+#include "kernels/tail_ref.h"
+
+enum { NEAR = 3, OFFSETS = 9 };
+
+static float moved(float x, int ulps)
+{
+    for (int i = 0; i < ulps; i++) {
+        x = nextafterf(x, INFINITY);
+    }
+    for (int i = 0; i > ulps; i--) {
+        x = nextafterf(x, -INFINITY);
+    }
+    return x;
+}
+
+static bool same_codes(const struct qb_tail *t)
+{
+    for (int y = (int)t->conv_low; y <= (int)t->conv_high; y++) {
+        for (int res = 0; res < 256; res++) {
+            const float exact = qb_tail_long(t, (float)y, (uint8_t)res),
+                        quick = qb_tail_quick(t, (float)y, (uint8_t)res);
+            if (qb_tail_code(exact, t->zero_point, t->low) != qb_tail_code(quick, t->zero_point, t->low) ||
+                !(fabsf(quick) < QB_TAIL_LIMIT)) {
+                return false;
+            }
+        }
+    }
+    return true;
+}
+
+void qb_tail_quicken(struct qb_tail *tail)
+{
+    static const int step[NEAR] = {0, 1, -1};
+    struct qb_tail t = *tail;
+    const float conv = (float)((double)t.conv_scale * t.dst_inverse),
+                res = (float)((double)t.res_scale * t.dst_inverse);
+    /* fma(s, q, s * -z): the offset of the residual, and what the convolution's own offset leaves over. */
+    const double offset = (double)t.res_offset * t.dst_inverse;
+    for (int i = 0; i < OFFSETS; i++) {
+        for (int n = 0; n < NEAR * NEAR; n++) {
+            const double nudge = (double)((i + 1) / 2) * (i % 2 ? 1.0 : -1.0) * 0x1p-20;
+            t.quick_conv = moved(conv, step[n % NEAR]);
+            t.quick_res = moved(res, step[n / NEAR]);
+            t.quick_offset = (float)(offset + nudge);
+            if (same_codes(&t)) {
+                t.quick = true;
+                *tail = t;
+                return;
+            }
+        }
+    }
+    tail->quick = false;
+}

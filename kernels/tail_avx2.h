@@ -1,0 +1,64 @@
+/* The tails of tail.h for AVX2 and FMA: four vectors of 8 accumulators (two pixels of one block) become 32
+ * codes. */
+#ifndef QB_KERNELS_TAIL_AVX2_H
+#define QB_KERNELS_TAIL_AVX2_H
+
+#include <immintrin.h>
+
+#include "kernels/simd.h"
+#include "kernels/tail.h"
+
+/* Eight residual codes as float. */
+QB_INLINE __m256 qb_tail256_res(const uint8_t *res)
+{
+    return _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)(const void *)res)));
+}
+
+/* max(sat(t + zero_point), low) of two pixels, in memory order. int16 saturation cannot change a result that
+ * is clamped to 0..255 afterwards. */
+QB_INLINE __m256i qb_tail256_pack(const __m256i t[4], __m256i zero_point16, __m256i low8)
+{
+    const __m256i a = _mm256_adds_epi16(_mm256_packs_epi32(t[0], t[1]), zero_point16),
+                  b = _mm256_adds_epi16(_mm256_packs_epi32(t[2], t[3]), zero_point16);
+    return _mm256_permutevar8x32_epi32(_mm256_max_epu8(_mm256_packus_epi16(a, b), low8),
+                                       _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7));
+}
+
+/* Channels k .. k + 7 up to rne. `form` is a constant where this is inlined. Two roundings where tail.h has
+ * two: no FMA there. */
+QB_INLINE __m256i qb_tail256_value(enum qb_tail_form form, const struct qb_tail *t, __m256i acc, size_t k,
+                                   const uint8_t *res)
+{
+    const __m256 a = _mm256_cvtepi32_ps(acc), bia = _mm256_load_ps(t->bia + k),
+                 scale = _mm256_load_ps(t->scale + k);
+    if (form == QB_FORM_ONEDNN || form == QB_FORM_ONEDNN_SUM) {
+        __m256 v = _mm256_add_ps(_mm256_mul_ps(a, scale), bia);
+        if (form == QB_FORM_ONEDNN_SUM) {
+            const __m256 y = _mm256_sub_ps(qb_tail256_res(res), _mm256_set1_ps((float)t->res_zero_point));
+            v = _mm256_fmadd_ps(_mm256_set1_ps(t->res_scale), y, v);
+        }
+        v = _mm256_mul_ps(v, _mm256_set1_ps(t->dst_inverse));
+        return _mm256_cvtps_epi32(_mm256_add_ps(v, _mm256_set1_ps((float)t->zero_point)));
+    }
+    const __m256 sum = form < QB_FORM_TENSOR ? _mm256_add_ps(a, bia)
+                                             : _mm256_fmadd_ps(bia, _mm256_set1_ps(t->bia_factor), a);
+    __m256 v = _mm256_mul_ps(sum, scale);
+    if (form == QB_FORM_FBGEMM || form == QB_FORM_TENSOR) {
+        return _mm256_cvtps_epi32(v);
+    }
+    v = _mm256_min_ps(_mm256_max_ps(v, _mm256_set1_ps(t->conv_low)), _mm256_set1_ps(t->conv_high));
+    const __m256 y = _mm256_round_ps(v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC),
+                 r = qb_tail256_res(res);
+    if (form == QB_FORM_FBGEMM_ADD || form == QB_FORM_TENSOR_ADD) {
+        const __m256 other =
+            _mm256_fmadd_ps(_mm256_set1_ps(t->quick_res), r, _mm256_set1_ps(t->quick_offset));
+        return _mm256_cvtps_epi32(_mm256_fmadd_ps(_mm256_set1_ps(t->quick_conv), y, other));
+    }
+    const __m256 code = _mm256_add_ps(y, _mm256_set1_ps((float)t->conv_zero_point));
+    const __m256 c =
+        _mm256_add_ps(_mm256_fmadd_ps(_mm256_set1_ps(t->conv_scale), code, _mm256_set1_ps(t->conv_offset)),
+                      _mm256_fmadd_ps(_mm256_set1_ps(t->res_scale), r, _mm256_set1_ps(t->res_offset)));
+    return _mm256_cvtps_epi32(_mm256_mul_ps(c, _mm256_set1_ps(t->dst_inverse)));
+}
+
+#endif

@@ -1,0 +1,91 @@
+/* The tails of tail.h for AVX512: four vectors of 16 accumulators become 64 codes. Only for files compiled
+ * with AVX512F, BW. */
+#ifndef QB_KERNELS_TAIL_AVX512_H
+#define QB_KERNELS_TAIL_AVX512_H
+
+#include <immintrin.h>
+
+#include "kernels/simd.h"
+#include "kernels/tail.h"
+
+/* Per-channel constants of one block. */
+struct qb_tail512_block {
+    __m512 bia, scale;
+};
+
+QB_INLINE struct qb_tail512_block qb_tail512_load(const struct qb_tail *t, size_t block)
+{
+    return (struct qb_tail512_block){_mm512_load_ps(t->bia + block * QB_BLOCK),
+                                     _mm512_load_ps(t->scale + block * QB_BLOCK)};
+}
+
+/* 16 residual codes as float. */
+QB_INLINE __m512 qb_tail512_res(const uint8_t *res)
+{
+    return _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)(const void *)res)));
+}
+
+/* y of the add rule. */
+QB_INLINE __m512 qb_tail512_conv_code(__m512 v, __m512 low, __m512 high)
+{
+    return _mm512_roundscale_ps(_mm512_min_ps(_mm512_max_ps(v, low), high),
+                                _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+}
+
+QB_INLINE __m512i qb_tail512_order(__m512i lanes)
+{
+    return _mm512_permutexvar_epi32(_mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15),
+                                    lanes);
+}
+
+/* sat(t[0]), sat(t[1]) ... in memory order. */
+QB_INLINE __m512i qb_tail512_pack(const __m512i t[4])
+{
+    return qb_tail512_order(
+        _mm512_packus_epi16(_mm512_packs_epi32(t[0], t[1]), _mm512_packs_epi32(t[2], t[3])));
+}
+
+/* max(sat(t + zero_point), low): int16 saturation cannot change a result that is clamped to 0..255
+ * afterwards. */
+QB_INLINE __m512i qb_tail512_pack_affine(const __m512i t[4], __m512i zero_point16, __m512i low8)
+{
+    const __m512i a = _mm512_adds_epi16(_mm512_packs_epi32(t[0], t[1]), zero_point16),
+                  b = _mm512_adds_epi16(_mm512_packs_epi32(t[2], t[3]), zero_point16);
+    return qb_tail512_order(_mm512_max_epu8(_mm512_packus_epi16(a, b), low8));
+}
+
+/* One vector up to rne. `form` is a constant where this is inlined. */
+QB_INLINE __m512i qb_tail512_value(enum qb_tail_form form, const struct qb_tail *t, __m512i acc,
+                                   struct qb_tail512_block b, const uint8_t *res)
+{
+    const __m512 a = _mm512_cvtepi32_ps(acc);
+    if (form == QB_FORM_ONEDNN || form == QB_FORM_ONEDNN_SUM) {
+        __m512 v = _mm512_add_ps(_mm512_mul_ps(a, b.scale), b.bia);
+        if (form == QB_FORM_ONEDNN_SUM) {
+            const __m512 y = _mm512_sub_ps(qb_tail512_res(res), _mm512_set1_ps((float)t->res_zero_point));
+            v = _mm512_fmadd_ps(_mm512_set1_ps(t->res_scale), y, v);
+        }
+        v = _mm512_mul_ps(v, _mm512_set1_ps(t->dst_inverse));
+        return _mm512_cvtps_epi32(_mm512_add_ps(v, _mm512_set1_ps((float)t->zero_point)));
+    }
+    const __m512 sum = form < QB_FORM_TENSOR ? _mm512_add_ps(a, b.bia)
+                                             : _mm512_fmadd_ps(b.bia, _mm512_set1_ps(t->bia_factor), a);
+    const __m512 v = _mm512_mul_ps(sum, b.scale);
+    if (form == QB_FORM_FBGEMM || form == QB_FORM_TENSOR) {
+        return _mm512_cvtps_epi32(v);
+    }
+    const __m512 y = qb_tail512_conv_code(v, _mm512_set1_ps(t->conv_low), _mm512_set1_ps(t->conv_high)),
+                 r = qb_tail512_res(res);
+    if (form == QB_FORM_FBGEMM_ADD || form == QB_FORM_TENSOR_ADD) {
+        const __m512 other =
+            _mm512_fmadd_ps(_mm512_set1_ps(t->quick_res), r, _mm512_set1_ps(t->quick_offset));
+        return _mm512_cvtps_epi32(_mm512_fmadd_ps(_mm512_set1_ps(t->quick_conv), y, other));
+    }
+    const __m512 code = _mm512_add_ps(y, _mm512_set1_ps((float)t->conv_zero_point));
+    const __m512 c =
+        _mm512_add_ps(_mm512_fmadd_ps(_mm512_set1_ps(t->conv_scale), code, _mm512_set1_ps(t->conv_offset)),
+                      _mm512_fmadd_ps(_mm512_set1_ps(t->res_scale), r, _mm512_set1_ps(t->res_offset)));
+    return _mm512_cvtps_epi32(_mm512_mul_ps(c, _mm512_set1_ps(t->dst_inverse)));
+}
+
+#endif

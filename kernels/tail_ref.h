@@ -1,0 +1,54 @@
+/* The tail in plain C: the meaning of tail.h, value for value. Defined for every float: v is limited first,
+ * which changes no result because limits and zero points are whole numbers within +-255. */
+#ifndef QB_KERNELS_TAIL_REF_H
+#define QB_KERNELS_TAIL_REF_H
+
+#include <math.h>
+
+#include "kernels/tail.h"
+
+static inline float qb_tail_rne(float v)
+{
+    return rintf(v < -1024.0F ? -1024.0F : v > 1024.0F ? 1024.0F : v);
+}
+
+/* max(sat(rne(v) + zero_point), low) */
+static inline uint8_t qb_tail_code(float v, int32_t zero_point, int32_t low)
+{
+    const int32_t code = (int32_t)qb_tail_rne(v) + zero_point, floor = low > 0 ? low : 0;
+    return (uint8_t)(code < floor ? floor : code > 255 ? 255 : code);
+}
+
+static inline float qb_tail_long(const struct qb_tail *t, float y, uint8_t res)
+{
+    const float c = fmaf(t->conv_scale, y + (float)t->conv_zero_point, t->conv_offset) +
+                    fmaf(t->res_scale, (float)res, t->res_offset);
+    return c * t->dst_inverse;
+}
+
+static inline float qb_tail_quick(const struct qb_tail *t, float y, uint8_t res)
+{
+    return fmaf(t->quick_conv, y, fmaf(t->quick_res, (float)res, t->quick_offset));
+}
+
+/* One accumulator of channel k; res is not looked at without a residual. */
+static inline uint8_t qb_tail_ref(const struct qb_tail *t, int32_t acc, int k, uint8_t res)
+{
+    if (t->rule == QB_TAIL_ONEDNN) {
+        float v = (float)acc * t->scale[k] + t->bia[k];
+        if (t->residual == QB_TAIL_SUM) {
+            v = fmaf(t->res_scale, (float)(res - t->res_zero_point), v);
+        }
+        return qb_tail_code(v * t->dst_inverse + (float)t->zero_point, 0, t->low);
+    }
+    const float sum =
+        t->rule == QB_TAIL_FBGEMM ? (float)acc + t->bia[k] : fmaf(t->bia[k], t->bia_factor, (float)acc);
+    const float v = sum * t->scale[k];
+    if (t->residual == QB_TAIL_NONE) {
+        return qb_tail_code(v, t->zero_point, t->low);
+    }
+    const float y = fminf(fmaxf(qb_tail_rne(v), t->conv_low), t->conv_high);
+    return qb_tail_code(qb_tail_long(t, y, res), t->zero_point, t->low);
+}
+
+#endif

@@ -1,0 +1,228 @@
+/* Convolutions: every form of the tail, every shape class of the tiles, zero points, strides and steps that
+ * are no powers of two. dst is compared byte by byte with the ref kernel's, the gaps between pixels with what
+ * they held before. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "checks.h"
+#include "kernels/conv/conv.h"
+
+/* The last cases are large pictures for the tails: an FMA in the wrong place moves one code in some 100,000.
+ */
+enum { CASES = 1500, TAIL_CASES = 64, CHANNELS = 96 };
+
+struct sample {
+    struct qb_conv conv;
+    char text[256];
+    struct guarded src, wei, res;
+    size_t src_origin, dst_bytes;
+    int32_t zero_points[CHANNELS];
+    _Alignas(64) float bia[CHANNELS], scale[CHANNELS];
+};
+
+static float real(struct qb_rng *rng, double low, double high)
+{
+    return (float)(low + (high - low) * qb_rng_double(rng));
+}
+
+/* Scales for which codes use their range and sometimes leave it. */
+static void make_tail(struct sample *s, enum qb_tail_form form, struct qb_rng *rng)
+{
+    const double depth = (double)s->conv.kh * s->conv.kw * s->conv.ic;
+    const bool tensor = form >= QB_FORM_TENSOR && form <= QB_FORM_TENSOR_ADD_LONG,
+               onednn = form >= QB_FORM_ONEDNN;
+    struct qb_tail *const t = &s->conv.tail;
+    *t = (struct qb_tail){.rule = onednn   ? QB_TAIL_ONEDNN
+                                  : tensor ? QB_TAIL_FBGEMM_TENSOR
+                                           : QB_TAIL_FBGEMM,
+                          .bia = s->bia,
+                          .scale = s->scale,
+                          .bia_factor = real(rng, 0.5, 2.0),
+                          .dst_inverse = real(rng, 0.5, 2.0),
+                          .zero_point = PICK(rng, 0, 0, 0, 255, draw(rng, 1, 254))};
+    t->low = draw(rng, 0, 1) ? t->zero_point : 0;
+    memset(s->bia, 0, sizeof s->bia);
+    memset(s->scale, 0, sizeof s->scale);
+    for (int k = 0; k < s->conv.oc; k++) {
+        s->scale[k] = (float)(real(rng, 0.2, 2.0) * 255.0 / (depth * 64.0 * 64.0 + 1.0));
+        s->bia[k] = real(rng, -1.0, 1.0) * (onednn ? 64.0F : 64.0F / s->scale[k]);
+    }
+    if (form == QB_FORM_ONEDNN_SUM) {
+        t->residual = QB_TAIL_SUM;
+        t->res_scale = real(rng, 0.1, 1.0);
+        t->res_zero_point = PICK(rng, 0, 255, draw(rng, 1, 254));
+    } else if (form != QB_FORM_FBGEMM && form != QB_FORM_TENSOR && form != QB_FORM_ONEDNN) {
+        const int zero = PICK(rng, 0, draw(rng, 1, 254));
+        t->residual = QB_TAIL_ADD;
+        t->conv_zero_point = PICK(rng, 0, 128, draw(rng, 1, 254));
+        t->conv_low = draw(rng, 0, 1) ? 0.0F : (float)-t->conv_zero_point;
+        t->conv_high = (float)(255 - t->conv_zero_point);
+        t->conv_scale = real(rng, 0.1, 1.0);
+        t->conv_offset = t->conv_scale * (float)-t->conv_zero_point;
+        t->res_scale = real(rng, 0.1, 1.0);
+        t->res_offset = t->res_scale * (float)-zero;
+        if (form == QB_FORM_FBGEMM_ADD || form == QB_FORM_TENSOR_ADD) {
+            qb_tail_quicken(
+                t); /* at times there is no quick form: then this is another case of the long one */
+        }
+    }
+}
+
+static void make_geometry(struct qb_conv *c, int *pad_b, int *pad_r, int number, struct qb_rng *rng)
+{
+    const bool resnet = number % 3 == 0;
+    c->kh = resnet ? 3 : PICK(rng, 1, 1, 2, 3, 5);
+    c->kw = resnet ? 3 : PICK(rng, 1, 1, 2, 3, 4);
+    c->stride_h = resnet ? 1 : draw(rng, 1, 3);
+    c->stride_w = resnet ? 1 : draw(rng, 1, 3);
+    c->ic = PICK(rng, 1, 2, 3, 3, 4, 5, 7, 8, 16, 17, 20, 32, 35);
+    c->oc = PICK(rng, 1, 10, 15, 16, 16, 17, 32, 33, 48, 64, 80);
+    c->dst_h = draw(rng, 1, 5);
+    c->dst_w = PICK(rng, 1, 2, 3, 4, 5, 6, 7, 8, 8, 9, 11, 15, 16, 16, 17, 23, 32);
+    c->pad_t = draw(rng, 0, c->kh - 1);
+    c->pad_l = draw(rng, 0, c->kw - 1);
+    if (number >= CASES) {
+        *c = (struct qb_conv){.kh = 1, .kw = 1, .stride_h = 1, .stride_w = 1, .ic = 4, .oc = 64};
+        c->dst_h = 48;
+        c->dst_w = 64;
+    }
+    const int h = (c->dst_h - 1) * c->stride_h + c->kh, w = (c->dst_w - 1) * c->stride_w + c->kw;
+    *pad_b = draw(rng, 0, c->kh - 1);
+    *pad_r = draw(rng, 0, c->kw - 1);
+    *pad_b = h - c->pad_t - *pad_b < 1 ? 0 : *pad_b;
+    *pad_r = w - c->pad_l - *pad_r < 1 ? 0 : *pad_r;
+    c->src_h = h - c->pad_t - *pad_b;
+    c->src_w = w - c->pad_l - *pad_r;
+    const size_t ic4 = ((size_t)c->ic + 3) / 4 * 4, oc16 = (size_t)qb_blocks(c->oc) * 16;
+    c->src_step = ic4 + (size_t)PICK(rng, 0, 0, 1, 13);
+    c->src_pitch = c->src_step * (size_t)w + (size_t)PICK(rng, 0, 7, 61);
+    c->dst_step = oc16 + (size_t)PICK(rng, 0, 0, 0, 1, 17);
+    c->dst_pitch = c->dst_step * (size_t)c->dst_w + (size_t)PICK(rng, 0, 5, 67);
+    c->res_step = oc16 + (size_t)PICK(rng, 0, 0, 0, 1, 19);
+    c->res_pitch = c->res_step * (size_t)c->dst_w + (size_t)PICK(rng, 0, 3, 71);
+    c->src_zero_point = PICK(rng, 0, 0, 255, draw(rng, 1, 254));
+}
+
+/* The frame holds the zero point, bytes between pixels stay random. */
+static void make_source(struct sample *s, int pad_b, int pad_r, enum fill fill, enum guard_side side,
+                        struct qb_rng *rng)
+{
+    const struct qb_conv *const c = &s->conv;
+    const size_t h = (size_t)(c->pad_t + c->src_h + pad_b), w = (size_t)(c->pad_l + c->src_w + pad_r);
+    const size_t ic4 = ((size_t)c->ic + 3) / 4 * 4;
+    s->src = guarded_alloc((h - 1) * c->src_pitch + (w - 1) * c->src_step + ic4, side, rng);
+    for (size_t y = 0; y < h; y++) {
+        for (size_t x = 0; x < w; x++) {
+            uint8_t *const pixel = s->src.data + y * c->src_pitch + x * c->src_step;
+            const bool inside = y >= (size_t)c->pad_t && y < (size_t)(c->pad_t + c->src_h) &&
+                                x >= (size_t)c->pad_l && x < (size_t)(c->pad_l + c->src_w);
+            fill_codes(pixel, (size_t)c->ic, fill, rng);
+            if (!inside) {
+                memset(pixel, c->src_zero_point, (size_t)c->ic);
+            }
+        }
+    }
+    s->src_origin = (size_t)c->pad_t * c->src_pitch + (size_t)c->pad_l * c->src_step;
+}
+
+static void make_weights(struct sample *s, enum fill fill, enum guard_side side, struct qb_rng *rng)
+{
+    struct qb_conv *const c = &s->conv;
+    const size_t taps = (size_t)(c->kh * c->kw), ic = (size_t)c->ic;
+    s->wei = guarded_alloc((size_t)c->oc * taps * ic, side, rng);
+    c->wei = (const int8_t *)s->wei.data;
+    fill_weights((int8_t *)s->wei.data, s->wei.bytes, fill, rng);
+    c->wei_o = taps * ic;
+    if (draw(rng, 0, 1)) { /* OIHW */
+        c->wei_i = taps;
+        c->wei_y = (size_t)c->kw;
+        c->wei_x = 1;
+    } else { /* OHWI */
+        c->wei_i = 1;
+        c->wei_x = ic;
+        c->wei_y = ic * (size_t)c->kw;
+    }
+    if (draw(rng, 0, 3) == 0) {
+        for (int k = 0; k < c->oc; k++) {
+            s->zero_points[k] = PICK(rng, 0, -128, 127, draw(rng, -128, 127));
+        }
+        c->wei_zero_points = s->zero_points;
+    }
+}
+
+static void make_sample(struct sample *s, int number, struct qb_rng *rng)
+{
+    const bool tails = number >= CASES;
+    const enum fill codes = tails ? FILL_RANDOM : (enum fill)(number % FILL_COUNT),
+                    weights = tails ? FILL_RANDOM : (enum fill)(number / FILL_COUNT % FILL_COUNT);
+    const enum guard_side side = number % 2 ? GUARD_AFTER : GUARD_BEFORE;
+    const enum qb_tail_form form =
+        (enum qb_tail_form)(tails ? number % QB_FORM_COUNT : draw(rng, 0, QB_FORM_COUNT - 1));
+    struct qb_conv *const c = &s->conv;
+    int pad_b, pad_r;
+    memset(c, 0, sizeof *c);
+    make_geometry(c, &pad_b, &pad_r, number, rng);
+    make_source(s, pad_b, pad_r, codes, side, rng);
+    make_weights(s, weights, side, rng);
+    make_tail(s, form, rng);
+    const size_t h = (size_t)c->dst_h - 1, w = (size_t)c->dst_w - 1, oc16 = (size_t)qb_blocks(c->oc) * 16;
+    s->res = guarded_alloc(h * c->res_pitch + w * c->res_step + oc16, side, rng);
+    s->dst_bytes = h * c->dst_pitch + w * c->dst_step + oc16;
+    snprintf(s->text, sizeof s->text,
+             "case %d: %dx%d stride %dx%d, %d -> %d channels, dst %dx%d, pad %d %d %d %d, zx %d, zw %d, zy "
+             "%d, tail %d",
+             number, c->kh, c->kw, c->stride_h, c->stride_w, c->ic, c->oc, c->dst_h, c->dst_w, c->pad_t,
+             c->pad_l, pad_b, pad_r, c->src_zero_point, c->wei_zero_points != NULL, c->tail.zero_point,
+             (int)qb_tail_form(&c->tail));
+}
+
+static struct guarded execute(const struct qb_conv_impl *impl, const struct sample *s, enum guard_side side,
+                              struct qb_rng *rng)
+{
+    struct guarded packed = guarded_alloc((impl->packed_bytes(&s->conv) + 63) / 64 * 64, GUARD_AFTER, rng),
+                   scratch = guarded_alloc((impl->scratch_bytes(&s->conv) + 63) / 64 * 64, GUARD_AFTER, rng),
+                   dst = guarded_alloc(s->dst_bytes, side, rng);
+    memset(dst.data, 0x5a, dst.bytes);
+    impl->pack(&s->conv, packed.data);
+    struct qb_conv c = s->conv;
+    c.wei = NULL; /* pack only */
+    impl->run(&c, packed.data, s->src.data + s->src_origin, s->res.data, dst.data, scratch.data);
+    guarded_free(&packed);
+    guarded_free(&scratch);
+    return dst;
+}
+
+static int compare(const struct sample *s, const struct guarded *got, const struct guarded *want)
+{
+    const struct qb_conv *const c = &s->conv;
+    for (size_t i = 0; i < got->bytes; i++) {
+        const size_t x = i % c->dst_pitch, k = x % c->dst_step;
+        const bool inside = x < c->dst_step * (size_t)c->dst_w && k < (size_t)qb_blocks(c->oc) * 16;
+        if (inside ? k < (size_t)c->oc && got->data[i] != want->data[i] : got->data[i] != 0x5a) {
+            return check_failed(s->text, i, got->data[i], inside ? want->data[i] : 0x5a);
+        }
+    }
+    return 0;
+}
+
+int main(int argc, char **argv)
+{
+    struct qb_rng rng;
+    const struct qb_conv_impl *const impl = qb_conv_select(check_arguments(argc, argv, &rng));
+    static struct sample s;
+    int failed = 0;
+    for (int number = 0; number < CASES + TAIL_CASES && !failed; number++) {
+        make_sample(&s, number, &rng);
+        const enum guard_side side = number % 4 < 2 ? GUARD_AFTER : GUARD_BEFORE;
+        struct guarded want = execute(qb_conv_impls[0], &s, side, &rng), got = execute(impl, &s, side, &rng);
+        failed = compare(&s, &got, &want);
+        guarded_free(&want);
+        guarded_free(&got);
+        guarded_free(&s.src);
+        guarded_free(&s.wei);
+        guarded_free(&s.res);
+    }
+    printf("%s: %d cases%s\n", impl->name, CASES + TAIL_CASES, failed ? ", FAILED" : "");
+    return failed;
+}
