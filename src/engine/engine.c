@@ -5,14 +5,12 @@
 #include <string.h>
 
 #include "engine/check.h"
+#include "engine/native/native.h"
 #include "engine/onednn/onednn.h"
 #include "engine/reference/reference.h"
 
 const struct qb_engine_ops *const qb_engines[] = {
-    &qb_reference_ops,
-    &qb_onednn_ops,
-    &qb_onednn_fused_ops,
-    NULL,
+    &qb_reference_ops, &qb_onednn_ops, &qb_onednn_fused_ops, &qb_native_ops, NULL,
 };
 
 /* More threads than any machine of today has; a larger number is a slip of the pen. */

@@ -1,4 +1,5 @@
-/* One golden case over all 10,000 test images: test_golden_full CASE [ENGINE], where CASE is a folder of
+/* One golden case over all 10,000 test images: test_golden_full CASE [ENGINE [ISA]], where CASE is a folder
+ * of
  * ../shared/golden and ENGINE defaults to the reference.
  *
  * int8: every logit equals PyTorch's bit for bit (by SHA-256, and by codes where the case has them), and so
@@ -16,6 +17,8 @@
 #include "testing.h"
 
 enum { BATCH = 250, THREADS = 2 };
+
+static enum qb_isa cap = QB_ISA_AMX;
 
 static int failed(const char *what, const char *text)
 {
@@ -119,8 +122,7 @@ static int compare(const char *folder, const struct golden_case *golden, const s
 static int run(const char *folder, const char *name, const struct golden_case *golden,
                const struct qb_graph *graph, const struct qb_dataset *set)
 {
-    const enum qb_isa isa = strcmp(name, "reference") == 0 ? QB_ISA_REF : QB_ISA_AMX;
-    const struct qb_engine_options options = {.isa = isa, .threads = THREADS, .batch = BATCH};
+    const struct qb_engine_options options = {.isa = cap, .threads = THREADS, .batch = BATCH};
     struct qb_error err;
     struct qb_engine *engine = NULL;
     float *const logits = malloc(GOLDEN_IMAGES * GOLDEN_CLASSES * sizeof *logits);
@@ -165,9 +167,15 @@ static int run_case(const char *folder, const char *engine, const struct qb_data
 
 int main(int argc, char **argv)
 {
-    if (argc != 2 && argc != 3) {
-        fprintf(stderr, "usage: %s torch/fbgemm-fused [ENGINE]\n", argv[0]);
+    if (argc < 2 || argc > 4) {
+        fprintf(stderr, "usage: %s torch/fbgemm-fused [ENGINE [ISA]]\n", argv[0]);
         return 2;
+    }
+    const char *const engine = argc > 2 ? argv[2] : "reference";
+    struct qb_error err;
+    if (argc == 4 && qb_cpu_select(argv[3], &cap, &err) != QB_OK) {
+        printf("SKIP: %s\n", err.text);
+        return err.status == QB_EUNSUPPORTED ? QBT_SKIP : 2;
     }
     char relative[512];
     snprintf(relative, sizeof relative, "golden/%s", argv[1]);
@@ -175,7 +183,6 @@ int main(int argc, char **argv)
         printf("SKIP: ../shared/%s is not here\n", relative);
         return QBT_SKIP;
     }
-    struct qb_error err;
     struct qb_dataset set = {0};
     char *dir = NULL;
     if (qb_data_locate(NULL, &dir, &err) != QB_OK) {
@@ -187,9 +194,8 @@ int main(int argc, char **argv)
     if (status != QB_OK) {
         return failed("test images", err.text);
     }
-    const int result = set.count == GOLDEN_IMAGES
-                           ? run_case(qbt_shared(relative), argc == 3 ? argv[2] : "reference", &set)
-                           : failed("test images", "wanted 10,000");
+    const int result = set.count == GOLDEN_IMAGES ? run_case(qbt_shared(relative), engine, &set)
+                                                  : failed("test images", "wanted 10,000");
     qb_dataset_free(&set);
     return result;
 }

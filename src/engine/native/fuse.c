@@ -1,0 +1,59 @@
+/* Fusion: a ReLU joins the convolution, dense layer or addition that only it reads, and (arithmetic fbgemm)
+ * an addition joins a convolution that only it reads. Both change no bit: rounding and clamping are monotone,
+ * so that max(code, zero_point) behind the clamp is a higher lower bound of the clamp, and the addition sees
+ * the very code that would have been stored. */
+#include "engine/native/fuse.h"
+
+static bool alone(const int *readers, const struct qb_native_fusion *fusions, int node)
+{
+    return readers[node] == 1 && !fusions[node].absorbed;
+}
+
+/* The convolution that ADD `n` may absorb: the later one, whose other operand is certainly there. */
+static int absorbable(const struct qb_qgraph *graph, const struct qb_qnode *n, const int *readers,
+                      const struct qb_native_fusion *fusions)
+{
+    int best = -1;
+    for (int s = 0; s < 2; s++) {
+        const int node = n->src[s];
+        if (graph->nodes[node].op == QB_QOP_CONV && alone(readers, fusions, node) &&
+            fusions[node].base == node && node > best) {
+            best = node;
+        }
+    }
+    return best;
+}
+
+void qb_native_fuse(const struct qb_qgraph *graph, bool fuse, int *readers, struct qb_native_fusion *fusions)
+{
+    for (int i = 0; i < graph->count; i++) {
+        const struct qb_qnode *const n = &graph->nodes[i];
+        fusions[i] = (struct qb_native_fusion){.base = i, .conv = -1, .relu = n->relu};
+        readers[i] = 0;
+        if (n->op != QB_QOP_INPUT) {
+            readers[n->src[0]]++;
+        }
+        if (n->op == QB_QOP_ADD || n->fused_add) {
+            readers[n->src[1]]++;
+        }
+    }
+    for (int i = 0; fuse && i < graph->count; i++) {
+        const struct qb_qnode *const n = &graph->nodes[i];
+        struct qb_native_fusion *const f = &fusions[i];
+        if (n->op == QB_QOP_ADD && graph->arithmetic == QB_ARITHMETIC_FBGEMM) {
+            f->conv = absorbable(graph, n, readers, fusions);
+            if (f->conv >= 0) {
+                fusions[f->conv].absorbed = true;
+            }
+        }
+        if (n->op == QB_QOP_RELU) {
+            const int src = n->src[0];
+            const enum qb_qop op = graph->nodes[src].op;
+            if ((op == QB_QOP_CONV || op == QB_QOP_DENSE || op == QB_QOP_ADD) &&
+                alone(readers, fusions, src)) {
+                *f = (struct qb_native_fusion){.base = src, .conv = fusions[src].conv, .relu = true};
+                fusions[src].absorbed = true;
+            }
+        }
+    }
+}

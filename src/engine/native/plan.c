@@ -1,0 +1,313 @@
+/* Making and running the plan: see plan.h. */
+#include "engine/native/plan.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "engine/reference/arithmetic.h"
+
+void *qb_native_array(struct qb_arena *arena, size_t count, size_t size, struct qb_error *err)
+{
+    void *const array = qb_arena_array(arena, count, size);
+    if (!array) {
+        size_t bytes;
+        qb_fail_memory(err, __builtin_mul_overflow(count, size, &bytes) ? SIZE_MAX : bytes);
+    }
+    return array;
+}
+
+static size_t round_up(size_t bytes, size_t to)
+{
+    return (bytes + to - 1) / to * to;
+}
+
+/* Pixels of padding that the readers of a tensor want. */
+struct frame {
+    int t, l, b, r;
+    bool blocks; /* read by a kernel that works on 16 channels at a time */
+};
+
+static int larger(int a, int b)
+{
+    return a > b ? a : b;
+}
+
+static void widen_frame(struct frame *f, const struct qb_qnode *reader)
+{
+    if (reader->op == QB_QOP_CONV) {
+        f->t = larger(f->t, reader->pad_t);
+        f->l = larger(f->l, reader->pad_l);
+        f->b = larger(f->b, reader->pad_b);
+        f->r = larger(f->r, reader->pad_r);
+    } else if (reader->op != QB_QOP_DENSE) {
+        f->blocks = true;
+    }
+}
+
+/* Rows start at multiples of 64; the margin left of a row is also the one right of the row above. The checks
+ * of engine/check.c keep all this far below the range of size_t and int32. */
+static void lay_out(struct qb_native_tensor *t, const struct qb_qnode *n, struct frame f, size_t *end)
+{
+    const size_t unit = n->op == QB_QOP_INPUT && !f.blocks ? 4 : QB_BLOCK;
+    t->used = true;
+    t->shape = n->dst;
+    t->zero_point = (uint8_t)n->q.zero_point;
+    t->step = round_up((size_t)n->dst.c, unit);
+    const size_t margin = round_up((size_t)larger(f.l, f.r) * t->step, 64);
+    t->pitch = round_up(margin + (size_t)n->dst.w * t->step, 64);
+    t->origin = (size_t)f.t * t->pitch + margin;
+    t->bytes = (size_t)(f.t + n->dst.h + f.b) * t->pitch + margin;
+    t->offset = *end;
+    *end += t->bytes;
+}
+
+static enum qb_status make_tensors(struct qb_native_maker *m, struct qb_error *err)
+{
+    const struct qb_qgraph *const graph = m->graph;
+    struct frame *const frames = qb_native_array(m->arena, (size_t)graph->count, sizeof *frames, err);
+    if (!frames) {
+        return err->status;
+    }
+    for (int i = 0; i < graph->count; i++) {
+        const struct qb_qnode *const n = &graph->nodes[i];
+        if (n->op != QB_QOP_INPUT) {
+            widen_frame(&frames[n->src[0]], n);
+        }
+        if (n->op == QB_QOP_ADD || n->fused_add) {
+            frames[n->src[1]].blocks = true;
+        }
+    }
+    size_t end = 0;
+    for (int i = 0; i < graph->count; i++) {
+        if (!m->fusions[i].absorbed) {
+            lay_out(&m->plan->tensors[i], &graph->nodes[i], frames[i], &end);
+        }
+    }
+    m->plan->scratch = end;
+    return QB_OK;
+}
+
+static enum qb_status make_quantize(struct qb_native_maker *m, int node, struct qb_native_step *step,
+                                    struct qb_error *err)
+{
+    const struct qb_qparams *const q = &m->graph->nodes[node].q;
+    struct qb_quantize *const args = qb_native_array(m->arena, 1, sizeof *args, err);
+    if (!args) {
+        return err->status;
+    }
+    qb_quantize_init(1.0F / q->scale, q->zero_point, args);
+    step->run = qb_quantize_select(m->plan->isa);
+    step->args = args;
+    return QB_OK;
+}
+
+static enum qb_status make_add(struct qb_native_maker *m, int node, struct qb_native_step *step,
+                               struct qb_error *err)
+{
+    const struct qb_qgraph *const graph = m->graph;
+    const struct qb_qnode *const n = &graph->nodes[m->fusions[node].base];
+    struct qb_addition *const args = qb_native_array(m->arena, 1, sizeof *args, err);
+    if (!args) {
+        return err->status;
+    }
+    args->onednn = graph->arithmetic == QB_ARITHMETIC_ONEDNN;
+    args->dst_inverse = 1.0F / n->q.scale;
+    args->zero_point = n->q.zero_point;
+    args->low = m->fusions[node].relu ? n->q.zero_point : 0;
+    for (int s = 0; s < 2; s++) {
+        const struct qb_qparams *const q = &graph->nodes[n->src[s]].q;
+        args->scale[s] = q->scale;
+        args->offset[s] = q->scale * (float)-q->zero_point;
+        args->zero[s] = q->zero_point;
+        step->src[s] = n->src[s];
+    }
+    step->run = qb_add_select(m->plan->isa);
+    step->args = args;
+    return QB_OK;
+}
+
+static enum qb_status make_pool(struct qb_native_maker *m, int node, struct qb_native_step *step,
+                                struct qb_error *err)
+{
+    const struct qb_qnode *const n = &m->graph->nodes[node];
+    const struct qb_native_tensor *const src = &m->plan->tensors[n->src[0]], *const dst =
+                                                                                 &m->plan->tensors[node];
+    const bool fbgemm = m->graph->arithmetic == QB_ARITHMETIC_FBGEMM;
+    struct qb_pool *const args = qb_native_array(m->arena, 1, sizeof *args, err);
+    if (!args) {
+        return err->status;
+    }
+    *args = (struct qb_pool){.kh = n->kh,
+                             .kw = n->kw,
+                             .stride_h = n->stride_h,
+                             .stride_w = n->stride_w,
+                             .dst_h = n->dst.h,
+                             .dst_w = n->dst.w,
+                             .blocks = qb_blocks(n->dst.c),
+                             .src_step = src->step,
+                             .src_pitch = src->pitch,
+                             .dst_step = dst->step,
+                             .dst_pitch = dst->pitch,
+                             .minus = fbgemm ? n->q.zero_point * n->kh * n->kw : 0,
+                             .zero_point = fbgemm ? n->q.zero_point : 0,
+                             .inverse = 1.0F / (float)(n->kh * n->kw)};
+    step->src[0] = n->src[0];
+    step->run = qb_avgpool_select(m->plan->isa);
+    step->args = args;
+    return QB_OK;
+}
+
+static enum qb_status make_step(struct qb_native_maker *m, int node, struct qb_native_step *step,
+                                struct qb_error *err)
+{
+    const struct qb_native_fusion *const f = &m->fusions[node];
+    const enum qb_qop op = m->graph->nodes[f->base].op;
+    *step = (struct qb_native_step){.op = op, .node = node};
+    if (f->conv >= 0) {
+        return qb_native_make_conv(m, node, step, err);
+    }
+    switch (op) {
+    case QB_QOP_INPUT: return make_quantize(m, node, step, err);
+    case QB_QOP_CONV:
+    case QB_QOP_DENSE: return qb_native_make_conv(m, node, step, err);
+    case QB_QOP_ADD: return make_add(m, node, step, err);
+    case QB_QOP_RELU:
+        step->src[0] = m->graph->nodes[node].src[0];
+        step->run = qb_relu_select(m->plan->isa);
+        return QB_OK;
+    case QB_QOP_AVGPOOL: return make_pool(m, node, step, err);
+    }
+    return QB_OK;
+}
+
+/* "conv:3x3,skip add[conv_2]:3x3,skip+add ...": a kernel other than the plan's own ISA is named. */
+static const char *describe(const struct qb_native_maker *m, struct qb_error *err)
+{
+    const enum qb_isa best = qb_conv_select(m->plan->isa)->isa;
+    const char *text = "";
+    for (int i = 0; text && i < m->plan->count; i++) {
+        const struct qb_native_step *const s = &m->plan->steps[i];
+        if (s->op != QB_QOP_CONV) {
+            continue;
+        }
+        const struct qb_conv_impl *const impl = s->run;
+        const int conv = m->fusions[s->node].conv;
+        const bool other = impl->isa != best;
+        text = qb_arena_printf(m->arena, "%s%s%s%s%s%s:%s%s%s", text, *text ? " " : "",
+                               m->graph->nodes[s->node].name, conv >= 0 ? "[" : "",
+                               conv >= 0 ? m->graph->nodes[conv].name : "", conv >= 0 ? "]" : "",
+                               other ? impl->name : "", other ? "/" : "", impl->path(s->args));
+    }
+    if (!text) {
+        qb_fail_memory(err, 4096);
+    }
+    return text;
+}
+
+enum qb_status qb_native_plan_make(const struct qb_qgraph *graph, enum qb_isa isa, bool fuse,
+                                   struct qb_arena *arena, struct qb_native_plan *out, struct qb_error *err)
+{
+    const size_t count = (size_t)graph->count;
+    int *const readers = qb_native_array(arena, count, sizeof *readers, err);
+    struct qb_native_fusion *const fusions = qb_native_array(arena, count, sizeof *fusions, err);
+    struct qb_native_plan plan = {.graph = graph,
+                                  .isa = isa,
+                                  .tensors = qb_native_array(arena, count, sizeof *plan.tensors, err),
+                                  .steps = qb_native_array(arena, count, sizeof *plan.steps, err)};
+    if (!readers || !fusions || !plan.tensors || !plan.steps) {
+        return err->status;
+    }
+    qb_native_fuse(graph, fuse, readers, fusions);
+    struct qb_native_maker maker = {.graph = graph, .fusions = fusions, .arena = arena, .plan = &plan};
+    QB_TRY(make_tensors(&maker, err));
+    for (int i = 0; i < graph->count; i++) {
+        if (!fusions[i].absorbed) {
+            QB_TRY(make_step(&maker, i, &plan.steps[plan.count], err));
+            plan.count++;
+        }
+    }
+    plan.workspace_bytes = round_up(plan.scratch + maker.scratch_bytes, 64);
+    plan.text = describe(&maker, err);
+    if (!plan.text) {
+        return err->status;
+    }
+    *out = plan;
+    return QB_OK;
+}
+
+void qb_native_plan_prepare(const struct qb_native_plan *plan, uint8_t *workspace)
+{
+    for (int i = 0; i < plan->graph->count; i++) {
+        const struct qb_native_tensor *const t = &plan->tensors[i];
+        if (t->used) {
+            memset(workspace + t->offset, t->zero_point, t->bytes);
+        }
+    }
+}
+
+static void run_step(const struct qb_native_plan *plan, const struct qb_native_step *s, uint8_t *workspace,
+                     const uint8_t *image)
+{
+    const struct qb_native_tensor *const dst = &plan->tensors[s->node], *const a = &plan->tensors[s->src[0]];
+    uint8_t *const to = workspace + dst->offset + dst->origin;
+    const uint8_t *const from = workspace + a->offset + a->origin;
+    const size_t rows = (size_t)dst->shape.h, bytes = (size_t)dst->shape.w * dst->step;
+    switch (s->op) {
+    case QB_QOP_INPUT:
+        ((const struct qb_quantize_impl *)s->run)
+            ->run(s->args, image, dst->shape.h, dst->shape.w, dst->shape.c, to, dst->step, dst->pitch);
+        break;
+    case QB_QOP_CONV:
+    case QB_QOP_DENSE: {
+        const struct qb_native_tensor *const res = s->src[1] >= 0 ? &plan->tensors[s->src[1]] : NULL;
+        ((const struct qb_conv_impl *)s->run)
+            ->run(s->args, s->packed, from, res ? workspace + res->offset + res->origin : NULL, to,
+                  workspace + plan->scratch);
+        break;
+    }
+    case QB_QOP_ADD: {
+        const struct qb_native_tensor *const b = &plan->tensors[s->src[1]];
+        ((const struct qb_add_impl *)s->run)
+            ->run(s->args, rows, bytes, from, a->pitch, workspace + b->offset + b->origin, b->pitch, to,
+                  dst->pitch);
+        break;
+    }
+    case QB_QOP_RELU:
+        ((const struct qb_relu_impl *)s->run)
+            ->run(dst->zero_point, rows, bytes, from, a->pitch, to, dst->pitch);
+        break;
+    case QB_QOP_AVGPOOL: ((const struct qb_avgpool_impl *)s->run)->run(s->args, from, to); break;
+    }
+}
+
+void qb_native_plan_run(const struct qb_native_plan *plan, uint8_t *workspace, const uint8_t *image,
+                        float *logits)
+{
+    for (int i = 0; i < plan->count; i++) {
+        run_step(plan, &plan->steps[i], workspace, image);
+    }
+    const int last = qb_qgraph_logits(plan->graph);
+    const struct qb_native_tensor *const t = &plan->tensors[last];
+    const struct qb_qparams *const q = &plan->graph->nodes[last].q;
+    const uint8_t *row = workspace + t->offset + t->origin;
+    for (int y = 0; y < t->shape.h; y++, row += t->pitch) {
+        for (size_t x = 0; x < (size_t)t->shape.w; x++) {
+            for (size_t k = 0; k < (size_t)t->shape.c; k++) {
+                *logits++ = qb_dequantize(q, row[x * t->step + k]);
+            }
+        }
+    }
+}
+
+void qb_native_plan_tensor(const struct qb_native_plan *plan, const uint8_t *workspace, int node,
+                           uint8_t *out)
+{
+    const struct qb_native_tensor *const t = &plan->tensors[node];
+    const size_t channels = (size_t)t->shape.c;
+    const uint8_t *row = workspace + t->offset + t->origin;
+    for (int y = 0; y < t->shape.h; y++, row += t->pitch) {
+        for (size_t x = 0; x < (size_t)t->shape.w; x++, out += channels) {
+            memcpy(out, row + x * t->step, channels);
+        }
+    }
+}

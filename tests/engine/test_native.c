@@ -1,0 +1,306 @@
+/* The native engine equals the reference engine bit for bit: random small networks of every operator, shape
+ * and zero point, and the mixed network of nets.h, over thread counts, batches and taps. test_native ISA
+ * [SEED [SECONDS]]: one network a seed from SEED on, for SECONDS or, without, a fixed number of them. Exit
+ * code 77 (SKIP) when this CPU lacks the ISA. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "engine/engine.h"
+#include "nets.h"
+#include "testing.h"
+
+enum { NETWORKS = 150, IMAGES = 7 };
+
+static enum qb_isa isa;
+static uint32_t first_seed = 1;
+static double seconds;
+
+static int draw(struct net *net, int low, int high)
+{
+    return low + (int)qb_rng_interval(&net->rng, (uint32_t)(high - low));
+}
+
+static bool chance(struct net *net, int percent)
+{
+    return draw(net, 0, 99) < percent;
+}
+
+static int zero_point(struct net *net)
+{
+    return chance(net, 50) ? 0 : chance(net, 20) ? 255 : draw(net, 1, 254);
+}
+
+static int any_node(struct net *net)
+{
+    return chance(net, 60) ? net->graph.count - 1 : draw(net, 0, net->graph.count - 1);
+}
+
+static int random_conv(struct net *net, int src)
+{
+    static const int channels[] = {1, 3, 5, 8, 16, 16, 17, 32, 32, 35, 48, 64};
+    const struct qb_shape s = net->nodes[src].dst;
+    struct net_conv c = {
+        .src = src, .oc = channels[draw(net, 0, 11)], .kh = 3, .kw = 3, .stride_h = 1, .stride_w = 1};
+    c.pad_t = c.pad_l = c.pad_b = c.pad_r = 1;
+    if (chance(net, 50)) {
+        c.kh = draw(net, 1, 4);
+        c.kw = draw(net, 1, 4);
+        c.stride_h = draw(net, 1, 2);
+        c.stride_w = draw(net, 1, 3);
+        c.pad_t = draw(net, 0, 2);
+        c.pad_l = draw(net, 0, 2);
+        c.pad_b = c.kh > s.h ? c.kh : draw(net, 0, 2);
+        c.pad_r = c.kw > s.w ? c.kw : draw(net, 0, 2);
+    }
+    c.per_tensor = chance(net, 40);
+    c.wei_zero = chance(net, 20);
+    c.relu = chance(net, 40);
+    c.zero_point = zero_point(net);
+    return net_conv(net, &c);
+}
+
+/* A convolution of the same shape as `node`, and the sum of both: in the tail, or as a node of its own that
+ * fusion may move there. */
+static void random_block(struct net *net, int node)
+{
+    const struct qb_shape s = net->nodes[node].dst;
+    const int k = chance(net, 50) ? 3 : 1;
+    struct net_conv c = {
+        .src = node, .oc = s.c, .kh = k, .kw = k, .stride_h = 1, .stride_w = 1, .relu = chance(net, 20)};
+    c.pad_t = c.pad_l = c.pad_b = c.pad_r = k / 2;
+    c.per_tensor = chance(net, 40);
+    c.zero_point = zero_point(net);
+    const bool fused = net->graph.arithmetic == QB_ARITHMETIC_ONEDNN && node > 0 && chance(net, 60);
+    c.residual = fused ? node : 0;
+    const int conv = net_conv(net, &c);
+    if (!fused) {
+        const float scale = (net->nodes[conv].q.scale + net->nodes[node].q.scale) * 0.8F;
+        const bool swap = chance(net, 50), relu = chance(net, 60);
+        const int zero = relu && chance(net, 70) ? 0 : zero_point(net);
+        net_add(net, swap ? conv : node, swap ? node : conv, relu, scale, zero);
+    }
+}
+
+static void random_net(struct net *net, uint32_t seed)
+{
+    struct qb_rng rng;
+    qb_rng_seed(&rng, seed);
+    const enum qb_arithmetic arithmetic = seed % 2 ? QB_ARITHMETIC_FBGEMM : QB_ARITHMETIC_ONEDNN;
+    const struct qb_shape input = {1 + (int)qb_rng_interval(&rng, 17), 1 + (int)qb_rng_interval(&rng, 19),
+                                   seed % 3 ? 3 : 1 + (int)qb_rng_interval(&rng, 4)};
+    net_init(net, arithmetic, seed, input, seed % 5 ? 0.0173F : 1.0F, (int)qb_rng_interval(&rng, 1) * 114);
+    while (net->graph.count < NET_NODES - 3) {
+        const int node = any_node(net), kind = draw(net, 0, 99);
+        const struct qb_shape s = net->nodes[node].dst;
+        if (kind < 45) {
+            random_conv(net, node);
+        } else if (kind < 75) {
+            random_block(net, node);
+        } else if (kind < 85) {
+            net_relu(net, node);
+        } else {
+            net_avgpool(net, node, draw(net, 1, s.h < 4 ? s.h : 4), draw(net, 1, s.w < 4 ? s.w : 4),
+                        draw(net, 1, 2));
+        }
+    }
+    if (chance(net, 80)) {
+        net_dense(net, net->graph.count - 1, draw(net, 1, 20), chance(net, 50), zero_point(net));
+    }
+}
+
+static struct qb_engine *make(const char *name, const struct net *net, int threads, int batch)
+{
+    const struct qb_engine_options options = {.isa = isa, .threads = threads, .batch = batch};
+    struct qb_engine *engine = NULL;
+    struct qb_error err;
+    qbt_ok(qb_engine_create(name, NULL, &net->graph, &options, &engine, &err), &err);
+    return engine;
+}
+
+/* What the taps of a run saw. */
+struct kept {
+    uint8_t *codes[NET_NODES];
+    size_t counts[NET_NODES];
+    int next;
+};
+
+static void keep(void *ctx, int node, const void *data, size_t count)
+{
+    struct kept *const k = ctx;
+    assert_int_equal(node, k->next++);
+    k->codes[node] = malloc(count);
+    assert_non_null(k->codes[node]);
+    memcpy(k->codes[node], data, count);
+    k->counts[node] = count;
+}
+
+static void compare_taps(const struct net *net, uint32_t seed, struct qb_engine *reference,
+                         struct qb_engine *native, const uint8_t *images, float *logits)
+{
+    struct kept want = {.next = 0}, got = {.next = 0};
+    struct qb_error err;
+    reference->tap = native->tap = keep;
+    reference->tap_ctx = &want;
+    native->tap_ctx = &got;
+    qbt_ok(qb_engine_run(reference, images, 3, logits, &err), &err);
+    qbt_ok(qb_engine_run(native, images, 3, logits, &err), &err);
+    reference->tap = native->tap = NULL;
+    assert_int_equal(got.next, net->graph.count);
+    for (int node = 0; node < net->graph.count; node++) {
+        assert_int_equal(got.counts[node], want.counts[node]);
+        if (memcmp(got.codes[node], want.codes[node], want.counts[node]) != 0) {
+            fail_msg("seed %u: tensor %d differs with taps (%s)", seed, node, native->implementation);
+        }
+        free(got.codes[node]);
+        free(want.codes[node]);
+    }
+}
+
+static void compare(struct net *net, uint32_t seed)
+{
+    struct qb_error err;
+    struct qb_engine *const reference = make("reference", net, 1, IMAGES);
+    const size_t classes = (size_t)reference->classes, bytes = IMAGES * classes * sizeof(float),
+                 image = qb_shape_count(net->nodes[0].dst);
+    uint8_t *const images = net_images(net, IMAGES);
+    float *const want = malloc(bytes), *const got = malloc(bytes);
+    assert_non_null(want);
+    assert_non_null(got);
+    qbt_ok(qb_engine_run(reference, images, IMAGES, want, &err), &err);
+    static const int shapes[][2] = {{1, 1}, {1, IMAGES}, {2, IMAGES}, {3, 4}}; /* threads, batch */
+    for (size_t s = 0; s < sizeof shapes / sizeof shapes[0]; s++) {
+        const int batch = shapes[s][1];
+        struct qb_engine *const native = make("native", net, shapes[s][0], batch);
+        assert_int_equal(native->exactness, QB_EXACT);
+        assert_int_equal(native->classes, (int)classes);
+        memset(got, 0xff, bytes);
+        for (int i = 0; i < IMAGES; i += batch) {
+            const int n = IMAGES - i < batch ? IMAGES - i : batch;
+            qbt_ok(qb_engine_run(native, images + (size_t)i * image, n, got + (size_t)i * classes, &err),
+                   &err);
+        }
+        if (memcmp(got, want, bytes) != 0) {
+            fail_msg(
+                "seed %u: logits differ from the reference engine's; %d threads, batch %d, %s: repeat with "
+                "test_native %s %u",
+                seed, shapes[s][0], batch, native->implementation, qb_isa_name(isa), seed);
+        }
+        if (batch >= 3 && s == 1) {
+            compare_taps(net, seed, reference, native, images, got);
+        }
+        qb_engine_free(native);
+    }
+    qb_engine_free(reference);
+    free(images);
+    free(want);
+    free(got);
+}
+
+static double now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+static void random_networks(void **state)
+{
+    (void)state;
+    const double end = now() + seconds;
+    uint32_t count = 0;
+    do {
+        struct net net;
+        random_net(&net, first_seed + count);
+        compare(&net, first_seed + count);
+        net_free(&net);
+        count++;
+    } while (seconds > 0.0 ? now() < end : count < NETWORKS);
+    print_message("%u networks from seed %u on\n", count, first_seed);
+}
+
+static void mixed_networks(void **state)
+{
+    (void)state;
+    for (uint32_t seed = 0; seed < 6; seed++) {
+        struct net net;
+        net_mixed(&net, seed % 2 ? QB_ARITHMETIC_ONEDNN : QB_ARITHMETIC_FBGEMM, seed);
+        compare(&net, seed);
+        net_free(&net);
+    }
+}
+
+/* Scales for which a value behind the multiplication would not fit int32: the plain C kernel takes such a
+ * layer. */
+static void absurd_scales_fall_back(void **state)
+{
+    (void)state;
+    for (int arithmetic = 0; arithmetic < QB_ARITHMETIC_COUNT; arithmetic++) {
+        struct net net;
+        net_mixed(&net, (enum qb_arithmetic)arithmetic, 3);
+        net.nodes[NET_HALF].q.scale = 1e-12F;
+        net.nodes[NET_POOL].q.scale = 1e-12F;
+        compare(&net, 3);
+        struct qb_engine *const engine = make("native", &net, 1, 1);
+        assert_string_equal(engine->isa, qb_isa_name(isa));
+        assert_int_equal(strstr(engine->implementation, "ref/scalar") != NULL, isa != QB_ISA_REF);
+        qb_engine_free(engine);
+        net_free(&net);
+    }
+}
+
+/* Two engines with threads of their own in one process, by turns. */
+static void engines_do_not_meet(void **state)
+{
+    (void)state;
+    struct net a, b;
+    random_net(&a, 11);
+    random_net(&b, 12);
+    struct qb_engine *const first = make("native", &a, 2, IMAGES), *const second =
+                                                                       make("native", &b, 3, IMAGES);
+    uint8_t *const images_a = net_images(&a, IMAGES), *const images_b = net_images(&b, IMAGES);
+    const size_t count_a = IMAGES * (size_t)first->classes, count_b = IMAGES * (size_t)second->classes;
+    float *const want_a = malloc(count_a * sizeof(float)), *const want_b = malloc(count_b * sizeof(float)),
+                 *const got = malloc((count_a + count_b) * sizeof(float));
+    struct qb_error err;
+    qbt_ok(qb_engine_run(first, images_a, IMAGES, want_a, &err), &err);
+    qbt_ok(qb_engine_run(second, images_b, IMAGES, want_b, &err), &err);
+    for (int round = 0; round < 200; round++) {
+        qbt_ok(qb_engine_run(first, images_a, IMAGES, got, &err), &err);
+        qbt_ok(qb_engine_run(second, images_b, IMAGES, got + count_a, &err), &err);
+        assert_memory_equal(got, want_a, count_a * sizeof(float));
+        assert_memory_equal(got + count_a, want_b, count_b * sizeof(float));
+    }
+    free(images_a);
+    free(images_b);
+    free(want_a);
+    free(want_b);
+    free(got);
+    qb_engine_free(first);
+    qb_engine_free(second);
+    net_free(&a);
+    net_free(&b);
+}
+
+int main(int argc, char **argv)
+{
+    struct qb_error err;
+    if (argc < 2) {
+        fprintf(stderr, "usage: %s ISA [SEED [SECONDS]]\n", argv[0]);
+        return 2;
+    }
+    if (qb_cpu_select(argv[1], &isa, &err) != QB_OK) {
+        printf("SKIP: %s\n", err.text);
+        return err.status == QB_EUNSUPPORTED ? QBT_SKIP : 2;
+    }
+    first_seed = argc > 2 ? (uint32_t)strtoul(argv[2], NULL, 0) : 1;
+    seconds = argc > 3 ? strtod(argv[3], NULL) : 0.0;
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(random_networks),
+        cmocka_unit_test(mixed_networks),
+        cmocka_unit_test(absurd_scales_fall_back),
+        cmocka_unit_test(engines_do_not_meet),
+    };
+    return cmocka_run_group_tests_name(argv[1], tests, NULL, NULL);
+}
