@@ -140,7 +140,10 @@ static enum qb_status evaluate(const struct options *o, struct qb_error *err)
     struct qb_engine *engine = NULL;
     struct qb_outputs outputs = {0};
     struct qb_engine_options options = {.threads = o->threads, .batch = o->batch, .impl = o->impl};
-    enum qb_status status = qb_cpu_select(o->isa, &options.isa, err);
+    enum qb_status status = qb_engine_find(o->engine, err) ? QB_OK : err->status;
+    if (status == QB_OK) {
+        status = qb_cpu_select(o->isa, &options.isa, err);
+    }
     if (status == QB_OK) {
         status = pipeline_model_load(o->model, &model, err);
     }

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/file.h"
 #include "quant/qdq.h"
 
 /* Size of the synthetic splits: enough for ten per class of everything, quick to run. */
@@ -91,6 +92,10 @@ static enum qb_status calibrate(const struct qb_graph *graph, const struct qb_sc
         .isa = qb_cpu_best(QB_ISA_AMX), .threads = 1, .batch = how->batch_size};
     enum qb_status status = QB_OK;
     const struct qb_dataset *train = how->train;
+    /* Said before the images are loaded, or looked for in vain. */
+    if (how->sampler->kind == QB_SAMPLER_FILE && !qb_is_file(how->sampler->file)) {
+        return qb_fail(err, QB_ENOTFOUND, "calibration \"%s\" is neither first nor random nor a file", how->sampler->file);
+    }
     if (!train) {
         status = pipeline_data(how->data_dir, QB_SPLIT_TRAIN, &own, err);
         train = &own;

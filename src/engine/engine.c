@@ -16,33 +16,34 @@ const struct qb_engine_ops *const qb_engines[] = {
 /* More threads than any machine of today has; a larger number is a slip of the pen. */
 enum { MAX_THREADS = 4096, MAX_BATCH = 1 << 20 };
 
-const struct qb_engine_ops *qb_engine_find(const char *name)
-{
-    for (size_t i = 0; qb_engines[i]; i++) {
-        if (strcmp(qb_engines[i]->name, name) == 0) {
-            return qb_engines[i];
-        }
-    }
-    return NULL;
-}
-
-static enum qb_status fail_unknown(const char *name, struct qb_error *err)
+static void fail_unknown(const char *name, struct qb_error *err)
 {
     char names[256] = "";
     for (size_t i = 0, used = 0; qb_engines[i] && used < sizeof names; i++) {
         used +=
             (size_t)snprintf(names + used, sizeof names - used, "%s%s", i ? ", " : "", qb_engines[i]->name);
     }
-    return qb_fail(err, QB_EINPUT, "unknown engine '%s'; there are: %s", name, names);
+    qb_fail(err, QB_EINPUT, "unknown engine '%s'; there are: %s", name, names);
+}
+
+const struct qb_engine_ops *qb_engine_find(const char *name, struct qb_error *err)
+{
+    for (size_t i = 0; qb_engines[i]; i++) {
+        if (strcmp(qb_engines[i]->name, name) == 0) {
+            return qb_engines[i];
+        }
+    }
+    fail_unknown(name, err);
+    return NULL;
 }
 
 enum qb_status qb_engine_create(const char *name, const struct qb_graph *graph,
                                 const struct qb_qgraph *qgraph, const struct qb_engine_options *options,
                                 struct qb_engine **out, struct qb_error *err)
 {
-    const struct qb_engine_ops *const ops = qb_engine_find(name);
+    const struct qb_engine_ops *const ops = qb_engine_find(name, err);
     if (!ops) {
-        return fail_unknown(name, err);
+        return err->status;
     }
     if (!graph == !qgraph) {
         return qb_fail(err, QB_EINPUT, "engine %s: wanted either a float graph or an integer graph, got %s",

@@ -57,8 +57,8 @@ struct qb_engine {
 
 /* NULL-terminated. */
 extern const struct qb_engine_ops *const qb_engines[];
-/* NULL when there is none. */
-const struct qb_engine_ops *qb_engine_find(const char *name);
+/* NULL and a sentence that lists the names when there is none. */
+const struct qb_engine_ops *qb_engine_find(const char *name, struct qb_error *err);
 
 /* Exactly one of `graph` and `qgraph` is not NULL. An unknown name lists those that exist. */
 enum qb_status qb_engine_create(const char *name, const struct qb_graph *graph, const struct qb_qgraph *qgraph,

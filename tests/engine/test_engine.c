@@ -10,10 +10,12 @@ static const struct qb_engine_options one = {.isa = QB_ISA_REF, .threads = 1, .b
 static void table(void **state)
 {
     (void)state;
-    assert_non_null(qb_engine_find("reference"));
-    assert_null(qb_engine_find("Reference"));
+    struct qb_error err = {0};
+    assert_non_null(qb_engine_find("reference", &err));
+    assert_null(qb_engine_find("Reference", &err));
+    assert_non_null(strstr(err.text, "reference"));
     for (size_t i = 0; qb_engines[i]; i++) {
-        assert_ptr_equal(qb_engine_find(qb_engines[i]->name), qb_engines[i]);
+        assert_ptr_equal(qb_engine_find(qb_engines[i]->name, &err), qb_engines[i]);
         assert_true(strlen(qb_engines[i]->summary) > 0);
         assert_null(strchr(qb_engines[i]->summary, '\n'));
     }
