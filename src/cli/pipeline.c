@@ -89,7 +89,7 @@ static enum qb_status calibrate(const struct qb_graph *graph, const struct qb_sc
     struct observation seen = {.err = err};
     /* One thread: a thousand images take a fraction of a second, and idle OpenMP threads spin against other work. */
     const struct qb_engine_options options = {
-        .isa = qb_cpu_best(QB_ISA_AMX), .threads = 1, .batch = how->batch_size};
+        .isa = how->isa == QB_ISA_REF ? qb_cpu_best(QB_ISA_AMX) : how->isa, .threads = 1, .batch = how->batch_size};
     enum qb_status status = QB_OK;
     const struct qb_dataset *train = how->train;
     /* Said before the images are loaded, or looked for in vain. */

@@ -22,6 +22,7 @@ struct pipeline_calibration {
     int batch_size;
     const char *data_dir;
     const char *qparams; /* a JSON file of activation scales instead of calibration; NULL: calibrate */
+    enum qb_isa isa;     /* what this process caps oneDNN to; QB_ISA_REF: it does not */
     const struct qb_dataset *train; /* loaded already, or NULL: loaded when needed */
 };
 
