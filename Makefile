@@ -5,10 +5,11 @@ BUILD      ?= build
 BUILD_TYPE ?= Release
 CMAKE_ARGS ?=
 CONFIG     ?=
+BENCH_ARGS ?=
 JOBS       ?= $(shell nproc)
 QBENCH      = $(BUILD)/bin/qbench
 
-.PHONY: run test build setup data install format clean help
+.PHONY: run test bench build setup data install format clean help
 
 run: build data ## set up, build, fetch the images, run configs/default.yaml (or CONFIG=FILE)
 	$(QBENCH) run $(CONFIG)
@@ -16,6 +17,9 @@ run: build data ## set up, build, fetch the images, run configs/default.yaml (or
 test: build data ## set up, build, run every test
 	@echo "== tests"
 	ctest --test-dir $(BUILD) --output-on-failure
+
+bench: build ## set up, build, run the micro-benchmarks (BENCH_ARGS="--benchmark_filter=REGEX ...")
+	$(BUILD)/bin/qbench-bench $(BENCH_ARGS)
 
 build: setup
 	@echo "== build ($(BUILD))"
