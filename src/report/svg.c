@@ -1,4 +1,4 @@
-/* The picture: accuracy with its interval against median latency, the Pareto front as steps. gnuplot draws it. */
+/* The picture: accuracy with its interval against the least latency, the Pareto front as steps. gnuplot draws it. */
 #include "report/views.h"
 
 #include <errno.h>
@@ -54,7 +54,7 @@ static int is_first_of_scheme(const struct table *t, size_t i)
     return 1;
 }
 
-/* One data block an engine: median, value, ends of the interval. */
+/* One data block an engine: minimum, value, ends of the interval. */
 static void write_series(const struct table *t, FILE *script)
 {
     for (size_t s = 0; s < t->count; s++) {
@@ -66,7 +66,7 @@ static void write_series(const struct table *t, FILE *script)
             const struct qb_row *const r = t->lines[i].first;
             if (is_point(&t->lines[i]) && series_of(t, i) == s) {
                 const double y = value_of(r);
-                fprintf(script, "%.4f %.4f %.4f %.4f\n", r->median, y, r->synthetic ? y : 100 * r->wilson_low,
+                fprintf(script, "%.4f %.4f %.4f %.4f\n", r->min, y, r->synthetic ? y : 100 * r->wilson_low,
                         r->synthetic ? y : 100 * r->wilson_high);
             }
         }
@@ -82,7 +82,7 @@ static void write_labels(const struct table *t, FILE *script)
         if (is_point(&t->lines[i]) && is_first_of_scheme(t, i)) {
             fputs("set label \"", script);
             print_label(script, t->lines[i].first->scheme);
-            fprintf(script, "\" at %.4f,%.4f left offset 0.8,%s font ',11'\n", t->lines[i].first->median,
+            fprintf(script, "\" at %.4f,%.4f left offset 0.8,%s font ',11'\n", t->lines[i].first->min,
                     value_of(t->lines[i].first), labels++ % 2 ? "-0.6" : "0.6");
         }
     }
@@ -94,7 +94,7 @@ static void write_script(const struct table *t, const size_t *front, size_t fron
     fputs("set terminal svg size 900,560 dynamic background rgb 'white' font 'sans-serif,13'\n"
           "set grid lc rgb '#dddddd'\nset key bottom right\nset logscale x 2\n"
           "set offsets graph 0.06, graph 0.2, graph 0.06, graph 0.06\n"
-          "set xlabel 'median latency at batch 1, microseconds an image (log scale)'\n",
+          "set xlabel 'least latency at batch 1, microseconds an image (log scale)'\n",
           script);
     fprintf(script, "set ylabel '%s'\n",
             synthetic ? "agreement with FP32, % (synthetic images)" : "top-1 accuracy, % (Wilson 95 % interval)");
@@ -103,7 +103,7 @@ static void write_script(const struct table *t, const size_t *front, size_t fron
     fputs("$front << EOD\n", script);
     for (size_t i = 0; i < front_count; i++) {
         const struct qb_row *const r = t->lines[front[i]].first;
-        fprintf(script, "%.4f %.4f\n", r->median, value_of(r));
+        fprintf(script, "%.4f %.4f\n", r->min, value_of(r));
     }
     fputs("EOD\nplot $front using 1:2 with steps lw 2 lc rgb '#2a7f62' title 'Pareto front'", script);
     static const char *const colours[] = {"#1f4e9c", "#c8553d", "#7b5ea7", "#8a6d1d", "#444444"};

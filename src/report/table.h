@@ -24,7 +24,7 @@ struct table_line {
 
 struct table {
     struct qb_arena *arena;
-    struct table_line *lines; /* sorted by latency, those without one last */
+    struct table_line *lines; /* sorted by least latency, those without one last */
     size_t count;
     const char *headline;     /* the fastest scheme not distinguishable from FP32 */
     const char **notes;       /* sentences */
@@ -37,7 +37,7 @@ void table_free(struct table *table);
 void table_print_text(const struct table *table, FILE *out);
 void table_print_markdown(const struct table *table, FILE *out);
 
-/* Indices of the lines on the Pareto front of (median latency, accuracy), fastest first; returns how many. Lines without
+/* Indices of the lines on the Pareto front of (least latency, accuracy), fastest first; returns how many. Lines without
  * both values are left out. `indices` holds table->count. */
 size_t table_pareto(const struct table *table, size_t *indices);
 

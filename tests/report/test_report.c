@@ -64,7 +64,7 @@ static void batches_merge_and_lines_sort_by_latency(void **state)
     assert_string_equal(table.lines[0].first->scheme, "fast");
     assert_int_equal(table.lines[0].first->batch, 1);
     assert_int_equal(table.lines[0].largest->batch, 64);
-    assert_string_equal(table.lines[0].cells[COL_LATENCY], "60.0 [120.0]");
+    assert_string_equal(table.lines[0].cells[COL_LATENCY], "60.0, 60.0 [120.0]");
     assert_string_equal(table.lines[0].cells[COL_RATE], "33333");
     assert_string_equal(table.lines[2].first->scheme, "fp32");
     /* The significant one is faster, but must not be the headline. */
