@@ -97,6 +97,17 @@ void bench_stop(struct gbench_run *run, const struct qb_error *err)
     (err->status == QB_EUNSUPPORTED ? gbench_skip : gbench_fail)(run, err->text);
 }
 
+const float bench_scale = 1.0F / 128;
+
+enum qb_status bench_quantize_weights(const struct qb_node *conv, struct qb_arena *arena,
+                                      struct qb_quantized_weights *out, struct qb_error *err)
+{
+    static const struct qb_observer_spec spec = {
+        .observer = "per_channel_minmax", .dtype = QB_QINT8, .symmetric = true};
+    const size_t each = (size_t)conv->ic * (size_t)conv->kh * (size_t)conv->kw;
+    return qb_weights_quantize(&spec, conv->wei, conv->oc, each, arena, out, err);
+}
+
 enum { SEED = 1 };
 
 void bench_fill_codes(uint8_t *codes, size_t count, int max)

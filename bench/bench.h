@@ -12,6 +12,7 @@
 #include "gbench.h"
 #include "measure/roof.h"
 #include "model/graph.h"
+#include "quant/weights.h"
 
 /* A convolution of the model; convolutions of equal shape count once. */
 struct bench_conv {
@@ -42,6 +43,7 @@ enum qb_status bench_find_convs(struct bench *bench, struct qb_error *err);
 enum qb_status bench_network(struct bench *bench, struct qb_error *err);
 void bench_network_free(struct bench *bench);
 enum qb_status bench_onednn(struct bench *bench, struct qb_error *err);
+enum qb_status bench_kernels(struct bench *bench, struct qb_error *err);
 enum qb_status bench_quant(struct bench *bench, struct qb_error *err);
 
 /* Registers `fn` with a copy of `ctx` (`size` bytes) under a printf-style name. */
@@ -54,6 +56,13 @@ void bench_count_macs(struct gbench_run *run, double macs, int images, double ro
 
 /* A failure inside a benchmark: QB_EUNSUPPORTED is a skip, everything else fails the run. */
 void bench_stop(struct gbench_run *run, const struct qb_error *err);
+
+/* Weights of a convolution alone: per channel, symmetric, 8 bits. */
+enum qb_status bench_quantize_weights(const struct qb_node *conv, struct qb_arena *arena,
+                                      struct qb_quantized_weights *out, struct qb_error *err);
+
+/* Scale of activations in and out of a layer: codes 0..127 are 0..1, and most results stay off the clamps. */
+extern const float bench_scale;
 
 /* What layers and observers get as input: reproducible, and no denormals. */
 void bench_fill_codes(uint8_t *codes, size_t count, int max); /* uniform in 0..max */

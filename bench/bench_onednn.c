@@ -8,7 +8,6 @@
 #include "engine/onednn/choose.h"
 #include "engine/onednn/layer.h"
 #include "engine/onednn/library.h"
-#include "quant/weights.h"
 
 static const struct kind {
     const char *name;
@@ -26,10 +25,6 @@ struct primitive {
     int batch;
 };
 
-/* Activation codes 0..127 under this scale are 0..1; results under it too keep most outputs off the clamps.
- */
-static const float activation_scale = 1.0F / 128;
-
 static void set_quantization(struct qb_dnnl_list *list, struct qb_dnnl_layer *l,
                              const struct qb_quantized_weights *wei)
 {
@@ -42,7 +37,7 @@ static void set_quantization(struct qb_dnnl_list *list, struct qb_dnnl_layer *l,
                            "scales");
         l->extra[l->extra_count++] = (dnnl_exec_arg_t){
             DNNL_ARG_ATTR_SCALES | what[i],
-            qb_dnnl_floats(list, is_wei ? wei->scales : &activation_scale, is_wei ? wei->scale_count : 1)};
+            qb_dnnl_floats(list, is_wei ? wei->scales : &bench_scale, is_wei ? wei->scale_count : 1)};
     }
     if (list->status == QB_OK) {
         qb_dnnl_list_check(list, dnnl_post_ops_append_eltwise(ops, dnnl_eltwise_relu, 0.0f, 0.0f), "ReLU");
@@ -64,8 +59,6 @@ static void *make_source(struct qb_dnnl_list *list, const struct primitive *p)
 
 static enum qb_status add_conv(struct qb_dnnl_list *list, const struct primitive *p, struct qb_error *err)
 {
-    static const struct qb_observer_spec spec = {
-        .observer = "per_channel_minmax", .dtype = QB_QINT8, .symmetric = true};
     const struct qb_node *const n = p->conv->node;
     struct qb_dnnl_layer layer = {
         .name = n->name,
@@ -91,8 +84,7 @@ static enum qb_status add_conv(struct qb_dnnl_list *list, const struct primitive
     };
     if (p->kind->wei == dnnl_s8) {
         struct qb_quantized_weights wei;
-        QB_TRY(qb_weights_quantize(&spec, n->wei, n->oc, qb_node_params(n) / (size_t)n->oc - 1, list->arena,
-                                   &wei, err));
+        QB_TRY(bench_quantize_weights(n, list->arena, &wei, err));
         layer.wei = wei.codes;
         if (p->kind->dst == dnnl_u8) {
             set_quantization(list, &layer, &wei);

@@ -78,6 +78,7 @@ static enum qb_status prepare(struct bench *bench, const char *model, struct qb_
     QB_TRY(bench_find_convs(bench, err));
     QB_TRY(bench_network(bench, err));
     QB_TRY(bench_onednn(bench, err));
+    QB_TRY(bench_kernels(bench, err));
     QB_TRY(bench_quant(bench, err));
     qb_machine_describe(&machine);
     if (qb_bind_thread() != 0) {

@@ -8,6 +8,11 @@
 #include <sys/wait.h>
 
 #include "base/cpu.h"
+#include "kernels/add/add.h"
+#include "kernels/avgpool/avgpool.h"
+#include "kernels/conv/conv.h"
+#include "kernels/quantize/quantize.h"
+#include "kernels/relu/relu.h"
 #include "testing.h"
 
 enum { MAX_OUTPUT = 1 << 20 };
@@ -31,7 +36,7 @@ static int bench(const char *arguments, char **out)
 
 static void assert_listed(const char *list, const char *name)
 {
-    char line[256];
+    char line[512];
     snprintf(line, sizeof line, "%s\n", name);
     if (!strstr(list, line)) {
         fail_msg("not in the list: %s", name);
@@ -61,15 +66,6 @@ static void the_list_holds_every_family(void **state)
     free(list);
 }
 
-static double number(const json_t *object, const char *key)
-{
-    const json_t *const value = json_object_get(object, key);
-    if (!json_is_number(value)) {
-        fail_msg("no number \"%s\" in %s", key, json_string_value(json_object_get(object, "name")));
-    }
-    return json_number_value(value);
-}
-
 static json_t *run_json(const char *filter)
 {
     char arguments[1024], *text;
@@ -84,6 +80,45 @@ static json_t *run_json(const char *filter)
     }
     free(text);
     return report;
+}
+
+/* A kernel cannot exist without a benchmark. */
+static void every_kernel_is_listed_and_runs(void **state)
+{
+    (void)state;
+    char *list, name[256];
+    int runs = 0;
+    assert_int_equal(bench("--benchmark_list_tests", &list), 0);
+#define CHECK(table, format)                                                                                 \
+    for (size_t i = 0; table[i]; i++) {                                                                      \
+        snprintf(name, sizeof name, format, table[i]->name);                                                 \
+        assert_listed(list, name);                                                                           \
+        runs += qb_cpu_has(table[i]->isa);                                                                   \
+    }
+    CHECK(qb_conv_impls, "conv/ic16ih32oc32oh16kh3sh2ph0/%s/u8s8u8/mb1")
+    CHECK(qb_quantize_impls, "quantize/32x32x3/%s/mb1")
+    CHECK(qb_relu_impls, "relu/16x16x32/%s/mb1")
+    CHECK(qb_add_impls, "add/8x8x64/%s/mb1")
+    CHECK(qb_avgpool_impls, "avgpool/8x8x64/%s/mb1")
+    free(list);
+    json_t *const report = run_json(
+        "^(conv/ic16ih32oc32oh16kh3.*/(ref|a.*)/u8s8u8|quantize/.*|relu/16x16.*|add/8x8.*|avgpool/.*)/mb1$");
+    const json_t *const results = json_object_get(report, "benchmarks");
+    for (size_t i = 0; i < json_array_size(results); i++) {
+        const json_t *const b = json_array_get(results, i);
+        runs -= json_is_number(json_object_get(b, "GMAC/s")) || json_is_number(json_object_get(b, "MB/s"));
+    }
+    assert_int_equal(runs, 0);
+    json_decref(report);
+}
+
+static double number(const json_t *object, const char *key)
+{
+    const json_t *const value = json_object_get(object, key);
+    if (!json_is_number(value)) {
+        fail_msg("no number \"%s\" in %s", key, json_string_value(json_object_get(object, "name")));
+    }
+    return json_number_value(value);
 }
 
 static void the_context_names_the_machine_and_the_work(void **state)
@@ -176,6 +211,7 @@ int main(void)
     setenv("QB_SHARE_DIR", qbt_source(""), 1); /* the build folder may be anywhere */
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_list_holds_every_family),
+        cmocka_unit_test(every_kernel_is_listed_and_runs),
         cmocka_unit_test(the_context_names_the_machine_and_the_work),
         cmocka_unit_test(the_counters_agree),
         cmocka_unit_test(the_isa_is_capped_by_the_environment),
