@@ -3,7 +3,7 @@
 
 #include "config_testing.h"
 
-static const char *const engines[] = {"reference", "onednn", "onednn_fused", NULL};
+static const char *const engines[] = {"reference", "native", "onednn", "onednn_fused", NULL};
 static const char *scheme_dirs[2];
 
 static int setup(void **state)
@@ -174,7 +174,7 @@ static void test_errors(void **state)
         {"schemes: [fp32, fbgemm]", "schemes: [fp32, gone.yaml]",
          "e.yaml:9: schemes[1]: gone.yaml: no such file"},
         {"  - reference", "  - torch",
-         "e.yaml:12: engines[1]: there is no engine 'torch', expected one of reference, onednn, "
+         "e.yaml:12: engines[1]: there is no engine 'torch', expected one of reference, native, onednn, "
          "onednn_fused"},
         {"  - reference", "  - onednn", "e.yaml:12: engines[1]: 'onednn' is listed twice"},
         {"[best, avx2]", "[best, avx512]",
