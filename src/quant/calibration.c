@@ -12,9 +12,10 @@ struct qb_calibration {
     const struct qb_graph *graph;
     const struct qb_scheme *scheme;
     const struct qb_observer_ops *ops;
-    /* Both [graph->count], by the float node whose tensor is observed; NULL where none is. */
+    /* All [graph->count], by the float node whose tensor is observed; NULL where none is. */
     struct qb_observer **observers;
     const char **names; /* the tensor's name: its producer's, not that of a RELU fused into it */
+    bool *twice;        /* seen twice: twice_behind_fused_relu in observer.h */
 };
 
 void qb_calibration_free(struct qb_calibration *calibration)
@@ -29,6 +30,7 @@ void qb_calibration_free(struct qb_calibration *calibration)
     }
     free(calibration->observers);
     free(calibration->names);
+    free(calibration->twice);
     free(calibration);
 }
 
@@ -38,12 +40,16 @@ static enum qb_status create_observers(struct qb_calibration *c, struct qb_error
     struct qb_role *const roles = calloc(count + 1, sizeof *roles);
     c->observers = calloc(count + 1, sizeof *c->observers);
     c->names = calloc(count + 1, sizeof *c->names);
-    enum qb_status status = roles && c->observers && c->names
+    c->twice = calloc(count + 1, sizeof *c->twice);
+    enum qb_status status = roles && c->observers && c->names && c->twice
                                 ? qb_roles_plan(c->graph, c->scheme->fuse, roles, err)
                                 : qb_fail_memory(err, count * sizeof *roles);
     for (size_t i = 0; i < count && status == QB_OK; i++) {
         if (roles[i].observed) {
+            const enum qb_op op = c->graph->nodes[i].op;
             c->names[roles[i].tensor] = c->graph->nodes[i].name;
+            c->twice[roles[i].tensor] = c->ops->twice_behind_fused_relu && roles[i].tensor != (int)i &&
+                                        (op == QB_OP_CONV || op == QB_OP_DENSE);
             status = c->ops->create(&c->scheme->activations, 1, &c->observers[roles[i].tensor], err);
         }
     }
@@ -82,8 +88,10 @@ enum qb_status qb_calibration_observe(struct qb_calibration *calibration, int no
     if (!qb_calibration_wants(calibration, node)) {
         return QB_OK;
     }
-    if (calibration->ops->observe(calibration->observers[node], values, count, err) != QB_OK) {
-        return qb_fail_prefix(err, "calibration: tensor \"%s\"", calibration->names[node]);
+    for (int times = calibration->twice[node] ? 2 : 1; times > 0; times--) {
+        if (calibration->ops->observe(calibration->observers[node], values, count, err) != QB_OK) {
+            return qb_fail_prefix(err, "calibration: tensor \"%s\"", calibration->names[node]);
+        }
     }
     return QB_OK;
 }

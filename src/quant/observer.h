@@ -33,6 +33,10 @@ struct qb_observer_ops {
     const char *name;
     unsigned options; /* bits QB_OPTION_* */
     bool per_channel; /* one range for each slice of the outermost dimension: weights only */
+    /* PyTorch's eager mode shows the output of a convolution or dense layer with a fused ReLU to its observer
+     * twice: a ConvReLU2d is a Sequential, its observer becomes one more module of the sequence, and the
+     * forward hook calls it again. Only observers of PyTorch that can tell have this. */
+    bool twice_behind_fused_relu;
     /* `spec` has passed qb_scheme_check. */
     enum qb_status (*create)(const struct qb_observer_spec *spec, size_t channels, struct qb_observer **out,
                              struct qb_error *err);

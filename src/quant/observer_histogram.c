@@ -130,6 +130,7 @@ const float *qb_observer_histogram_state(const struct qb_observer *observer, flo
 const struct qb_observer_ops qb_observer_histogram = {
     .name = "histogram",
     .options = QB_OPTIONS_COMMON | QB_OPTION_BINS,
+    .twice_behind_fused_relu = true,
     .create = create,
     .observe = observe,
     .range = range,

@@ -68,6 +68,7 @@ static void destroy(struct qb_observer *observer)
 const struct qb_observer_ops qb_observer_moving_average_minmax = {
     .name = "moving_average_minmax",
     .options = QB_OPTIONS_COMMON | QB_OPTION_AVERAGING_CONSTANT,
+    .twice_behind_fused_relu = true,
     .create = create,
     .observe = observe,
     .range = range,

@@ -91,6 +91,41 @@ static void test_calibration(void **state)
     qb_arena_destroy(g->arena);
 }
 
+/* PyTorch's eager mode shows the outputs of ConvReLU2d twice to its observer: half of the way to the new
+ * maximum, then half of the rest. Additions with ReLU and convolutions without are seen once; minmax could
+ * not tell. */
+static void test_seen_twice(void **state)
+{
+    (void)state;
+    struct qb_error err;
+    struct qb_graph *const g = qbt_resnet8();
+    struct qb_scheme scheme = qbt_fbgemm();
+    struct qb_calibration *c;
+    struct qb_qparams_table table;
+    scheme.activations = (struct qb_observer_spec){
+        .observer = "moving_average_minmax", .has_averaging_constant = true, .averaging_constant = 0.5};
+    const float batches[2][2] = {{0, 255}, {0, 1275}};
+    for (int fused = 0; fused < 2; fused++) {
+        scheme.fuse = fused ? QB_FUSE_CONV_RELU | QB_FUSE_ADD_RELU : 0u;
+        qbt_ok(qb_calibration_create(g, &scheme, &c, &err), &err);
+        for (int b = 0; b < 2; b++) {
+            for (int i = 0; i < g->count; i++) {
+                qbt_ok(qb_calibration_observe(c, i, batches[b], 2, &err), &err);
+            }
+        }
+        qbt_ok(qb_calibration_qparams(c, g->arena, &table, &err), &err);
+        if (fused) {
+            assert_true(table.q[qbt_node(g, "relu")].scale == 4 && table.q[qbt_node(g, "relu_5")].scale == 4);
+        } else {
+            assert_true(table.q[qbt_node(g, "conv")].scale == 3);
+        }
+        assert_true(table.q[0].scale == 3 && table.q[qbt_node(g, "conv_2")].scale == 3);
+        assert_true(table.q[qbt_node(g, fused ? "relu_2" : "add")].scale == 3);
+        qb_calibration_free(c);
+    }
+    qb_arena_destroy(g->arena);
+}
+
 static struct qb_qgraph *lower(struct qb_graph *g, const struct qb_scheme *scheme)
 {
     struct qb_error err;
@@ -410,6 +445,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_observed_tensors),
         cmocka_unit_test(test_calibration),
+        cmocka_unit_test(test_seen_twice),
         cmocka_unit_test(test_fused),
         cmocka_unit_test(test_unfused),
         cmocka_unit_test(test_conv_add),
