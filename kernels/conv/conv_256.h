@@ -79,4 +79,17 @@ QB_INLINE void qb_windows256(const struct qb_conv *c, size_t p0, int P, size_t s
     }
 }
 
+/* Kernel rows that lie in the picture for at least one of these pixels: the others see padding only. */
+struct qb_rows256 {
+    int first, end;
+};
+
+QB_INLINE struct qb_rows256 qb_rows256(const struct qb_conv *c, size_t p0, int P)
+{
+    const int top = (int)(p0 / (size_t)c->dst_w), bottom = (int)((p0 + (size_t)P - 1) / (size_t)c->dst_w);
+    const int above = c->pad_t - bottom * c->stride_h, below = c->src_h + c->pad_t - top * c->stride_h;
+    const int first = above < 0 ? 0 : above < c->kh ? above : c->kh, end = below < c->kh ? below : c->kh;
+    return (struct qb_rows256){first, end > first ? end : first};
+}
+
 #endif

@@ -127,10 +127,11 @@ QB_INLINE void tile(const struct qb_tile256 *t, const int16_t *wei, const uint8_
         window[p] = wide + at[p];
         acc[2 * p] = acc[2 * p + 1] = _mm256_setzero_si256();
     }
-    wei += block * window_pairs(c) * 32;
-    size_t offset = 0;
+    const struct qb_rows256 rows = qb_rows256(c, p0, P); /* padding is 0 here whatever the zero point */
+    wei += (block * window_pairs(c) + (size_t)rows.first * row) * 32;
+    size_t offset = (size_t)rows.first * pitch;
     QB_NO_UNROLL
-    for (int i = 0; i < c->kh; i++, offset += pitch) {
+    for (int i = rows.first; i < rows.end; i++, offset += pitch) {
         QB_NO_UNROLL
         for (size_t k = offset; k < offset + row * 4; k += 4, wei += 32) {
             const __m256i w0 = load(wei), w1 = load(wei + 16);

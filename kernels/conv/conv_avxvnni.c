@@ -1,5 +1,6 @@
 /* Convolution for AVX-VNNI: vpdpbusd of 256 bits in its VEX encoding, 16 registers. Packing and zero points:
- * conv_vnni.h; tiles and tails: conv_256.h. Padding is multiplied like everything else. */
+ * conv_vnni.h; tiles and tails: conv_256.h. With a source zero point of 0 kernel rows outside the picture are
+ * not multiplied. */
 #include <immintrin.h>
 
 #include "kernels/conv/conv_256.h"
@@ -32,8 +33,12 @@ QB_INLINE void tile(const struct qb_tile256 *t, const struct qb_vnni *v, const u
         acc[2 * p] = load(v->comp + block * QB_BLOCK);
         acc[2 * p + 1] = load(v->comp + block * QB_BLOCK + 8);
     }
+    const struct qb_rows256 rows =
+        c->src_zero_point == 0 ? qb_rows256(c, p0, P) : (struct qb_rows256){0, c->kh};
+    const size_t end = (size_t)rows.end * v->row_quads;
+    wei += (size_t)rows.first * v->row_quads * 64;
     QB_NO_UNROLL
-    for (size_t k = 0; k < v->quads; k++, wei += 64) {
+    for (size_t k = (size_t)rows.first * v->row_quads; k < end; k++, wei += 64) {
         const __m256i w0 = load(wei), w1 = load(wei + 32);
         const ptrdiff_t offset = v->offsets[k];
         QB_UNROLL
@@ -63,7 +68,7 @@ static void pack(const struct qb_conv *c, void *packed)
 
 static const char *path(const struct qb_conv *c)
 {
-    return c->wei_zero_points ? "list+sums" : "list";
+    return c->wei_zero_points ? "list+sums" : c->src_zero_point == 0 ? "list,skip" : "list";
 }
 
 static void run(const struct qb_conv *c, const void *packed, const uint8_t *src, const uint8_t *res,
