@@ -107,10 +107,16 @@ static size_t reach_w(const struct qb_conv *c)
     return (size_t)((c->dst_w - 1) * c->stride_w + c->kw);
 }
 
+static size_t reach_h(const struct qb_conv *c)
+{
+    return (size_t)((c->dst_h - 1) * c->stride_h + c->kh);
+}
+
+/* Sums of windows, of one row of columns (kh pixels high), of pixels. */
 size_t qb_vnni_scratch_bytes(const struct qb_conv *c)
 {
-    return c->wei_zero_points ? round64(((size_t)c->dst_h * (size_t)c->dst_w + reach_w(c)) * sizeof(int32_t))
-                              : 0;
+    const size_t count = (size_t)c->dst_h * (size_t)c->dst_w + (1 + reach_h(c)) * reach_w(c);
+    return c->wei_zero_points ? round64(count * sizeof(int32_t)) : 0;
 }
 
 /* Sum of the `count` bytes at p; reads count rounded up to 4. */
@@ -131,23 +137,39 @@ static int32_t sum_bytes(const uint8_t *p, size_t count)
     return _mm_cvtsi128_si32(_mm_add_epi32(sum, _mm_unpackhi_epi64(sum, sum)));
 }
 
+/* dst[x] += src[x * stride]; the plain loop is what compilers turn into vectors. */
+static void add_row(int32_t *restrict dst, const int32_t *restrict src, size_t count, size_t stride)
+{
+    if (stride == 1) {
+        for (size_t x = 0; x < count; x++) {
+            dst[x] += src[x];
+        }
+        return;
+    }
+    for (size_t x = 0; x < count; x++) {
+        dst[x] += src[x * stride];
+    }
+}
+
 void qb_conv_window_sums(const struct qb_conv *c, const uint8_t *src, void *scratch)
 {
-    const size_t width = reach_w(c), dst_w = (size_t)c->dst_w, ic = (size_t)c->ic;
-    int32_t *sums = scratch, *const column = sums + (size_t)c->dst_h * dst_w;
+    const size_t width = reach_w(c), height = reach_h(c), dst_w = (size_t)c->dst_w;
+    int32_t *const sums = scratch, *const column = sums + (size_t)c->dst_h * dst_w,
+                   *const pixels = column + width;
     src -= (size_t)c->pad_t * c->src_pitch + (size_t)c->pad_l * c->src_step;
-    for (int y = 0; y < c->dst_h; y++, sums += dst_w, src += (size_t)c->stride_h * c->src_pitch) {
+    for (size_t y = 0; y < height; y++, src += c->src_pitch) {
         for (size_t x = 0; x < width; x++) {
-            column[x] = 0;
-            for (size_t i = 0; i < (size_t)c->kh; i++) {
-                column[x] += sum_bytes(src + i * c->src_pitch + x * c->src_step, ic);
-            }
+            pixels[y * width + x] = sum_bytes(src + x * c->src_step, (size_t)c->ic);
         }
-        for (size_t x = 0; x < dst_w; x++) {
-            sums[x] = 0;
-            for (size_t j = 0; j < (size_t)c->kw; j++) {
-                sums[x] += column[x * (size_t)c->stride_w + j];
-            }
+    }
+    memset(sums, 0, (size_t)c->dst_h * dst_w * sizeof *sums);
+    for (size_t y = 0; y < (size_t)c->dst_h; y++) {
+        memset(column, 0, width * sizeof *column);
+        for (size_t i = 0; i < (size_t)c->kh; i++) {
+            add_row(column, pixels + (y * (size_t)c->stride_h + i) * width, width, 1);
+        }
+        for (size_t j = 0; j < (size_t)c->kw; j++) {
+            add_row(sums + y * dst_w, column + j, dst_w, (size_t)c->stride_w);
         }
     }
 }

@@ -30,7 +30,7 @@ size_t qb_vnni_bytes(const struct qb_conv *conv);
 void qb_vnni_pack(const struct qb_conv *conv, bool pairs, void *packed);
 struct qb_vnni qb_vnni_open(const struct qb_conv *conv, const void *packed);
 
-/* int32 [dst_h][dst_w] and room for two rows of src, or 0 when all zw are 0. */
+/* 0 when all zw are 0. */
 size_t qb_vnni_scratch_bytes(const struct qb_conv *conv);
 /* Writes sum x of every window to the start of scratch, [dst_h][dst_w]. */
 void qb_conv_window_sums(const struct qb_conv *conv, const uint8_t *src, void *scratch);
