@@ -129,7 +129,7 @@ static void test_shipped(void **state)
     assert_string_equal(plan.model, "models/resnet8.onnx");
     assert_int_equal(plan.data.images, 10000);
     assert_int_equal(plan.scheme_count, 7);
-    assert_int_equal(plan.entry_count, 12);
+    assert_int_equal(plan.entry_count, 18);
     assert_int_equal(plan.measure.batch_count, 2);
     qb_plan_free(&plan);
     qbt_ok(qb_plan_load(qbt_source("configs/quick.yaml"), scheme_dirs, engines, &plan, &err), &err);
