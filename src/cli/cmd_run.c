@@ -78,6 +78,18 @@ static void print_plan(const struct qb_plan *plan)
     putchar('\n');
 }
 
+/* "best" can be unavailable too: through QB_ISA. */
+static enum qb_isa isa_named(const char *name)
+{
+    const char *const set = getenv("QB_ISA");
+    for (int i = 0; i < QB_ISA_COUNT; i++) {
+        if (strcmp(qb_isa_name((enum qb_isa)i), strcmp(name, "best") == 0 && set ? set : name) == 0) {
+            return (enum qb_isa)i;
+        }
+    }
+    return QB_ISA_REF;
+}
+
 static enum qb_status make_entries(struct run *run, const struct options *o, struct qb_error *err)
 {
     enum qb_isa only = QB_ISA_COUNT;
@@ -94,13 +106,19 @@ static enum qb_status make_entries(struct run *run, const struct options *o, str
     }
     for (size_t i = 0; i < run->plan.entry_count; i++) {
         const struct qb_plan_entry *const p = &run->plan.entries[i];
-        enum qb_isa isa;
-        QB_TRY(qb_cpu_select(p->isa, &isa, err));
-        if (only != QB_ISA_COUNT && isa != only) {
+        struct run_entry entry = {.plan = p, .scheme = &run->schemes[p->scheme - run->plan.schemes]};
+        const enum qb_status status = qb_cpu_select(p->isa, &entry.isa, &entry.unavailable);
+        if (status == QB_EUNSUPPORTED) {
+            entry.isa = isa_named(p->isa);
+        } else if (status != QB_OK) {
+            *err = entry.unavailable;
+            return status;
+        }
+        if (only != QB_ISA_COUNT && entry.isa != only) {
             continue;
         }
         struct run_entry *const e = &run->entries[run->entry_count++];
-        *e = (struct run_entry){.plan = p, .scheme = &run->schemes[p->scheme - run->plan.schemes], .isa = isa};
+        *e = entry;
         e->rows = calloc(run->plan.measure.batch_count, sizeof *e->rows);
         if (!e->rows) {
             return qb_fail_memory(err, run->plan.measure.batch_count * sizeof *e->rows);
@@ -109,19 +127,29 @@ static enum qb_status make_entries(struct run *run, const struct options *o, str
     return run->entry_count ? QB_OK : qb_fail(err, QB_EINPUT, "%s: no combination is left for --isa %s", run->plan.path, o->isa);
 }
 
-static bool several_isas(const struct run *run)
+static bool is_onednn(const struct run_entry *entry)
 {
-    for (size_t i = 1; i < run->entry_count; i++) {
-        if (run->entries[i].isa != run->entries[0].isa) {
-            return true;
-        }
-    }
-    return false;
+    return strncmp(entry->plan->engine, "onednn", 6) == 0;
 }
 
-/* oneDNN reads its ISA cap once a process, so each ISA of a sweep runs in a child: this program again, with --isa. */
-static enum qb_status run_children(const struct run *run, const struct options *o, char **argv, int argc,
-                                   struct qb_error *err)
+/* oneDNN reads its ISA cap once a process. Says whether the oneDNN entries want several; sets the cap for this process, which
+ * is none when no entry runs oneDNN: its float pass then calibrates every ISA's rows alike. */
+static bool several_onednn_isas(struct run *run)
+{
+    bool any = false, several = false;
+    run->onednn_isa = qb_cpu_best(QB_ISA_AMX);
+    for (size_t i = 0; i < run->entry_count; i++) {
+        if (is_onednn(&run->entries[i]) && run->entries[i].unavailable.status == QB_OK) {
+            several |= any && run->entries[i].isa != run->onednn_isa;
+            run->onednn_isa = run->entries[i].isa;
+            any = true;
+        }
+    }
+    return several;
+}
+
+/* Each ISA in a child: this program again, with --isa. */
+static enum qb_status run_children(const struct run *run, char **argv, int argc, struct qb_error *err)
 {
     extern char **environ;
     char **const child = calloc((size_t)argc + 6, sizeof *child);
@@ -129,11 +157,10 @@ static enum qb_status run_children(const struct run *run, const struct options *
         return qb_fail_memory(err, (size_t)argc * sizeof *child);
     }
     enum qb_status status = QB_OK;
-    (void)o;
     for (int isa = 0; status == QB_OK && isa < QB_ISA_COUNT; isa++) {
         bool wanted = false;
         for (size_t i = 0; i < run->entry_count; i++) {
-            wanted |= (int)run->entries[i].isa == isa;
+            wanted |= (int)run->entries[i].isa == isa && run->entries[i].unavailable.status == QB_OK;
         }
         if (!wanted) {
             continue;
@@ -258,13 +285,21 @@ static enum qb_status measure(struct run *run, const struct options *o, int argc
     QB_TRY(make_entries(run, o, err));
     QB_TRY(open_store(run, o, err));
     QB_TRY(load(run, o, err));
-    if (several_isas(run)) {
-        QB_TRY(run_children(run, o, argv, argc, err));
-        run->fresh = false; /* the children have measured */
+    if (several_onednn_isas(run)) {
+        QB_TRY(run_children(run, argv, argc, err));
+        run->in_children = true;
+        run->fresh = false;
     }
     QB_TRY(run_rows_prepare(run, err));
-    QB_TRY(run_accuracy(run, err));
-    QB_TRY(run_latency(run, err));
+    for (size_t i = 0; i < run->entry_count; i++) {
+        if (run->entries[i].unavailable.status != QB_OK) {
+            QB_TRY(run_entry_failed(run, &run->entries[i], &run->entries[i].unavailable, err));
+        }
+    }
+    if (!run->in_children) {
+        QB_TRY(run_accuracy(run, err));
+        QB_TRY(run_latency(run, err));
+    }
     cli_progress_end();
     return o->quiet ? QB_OK : print_and_write(run, o, err);
 }
@@ -295,6 +330,15 @@ static size_t finished(const struct run *run)
     size_t n = 0;
     for (size_t i = 0; i < run->entry_count; i++) {
         n += run->entries[i].rows && run->entries[i].rows[0].correct >= 0;
+    }
+    return n;
+}
+
+static size_t count_failed(const struct run *run)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < run->entry_count; i++) {
+        n += run->entries[i].rows[0].status == QB_ROW_FAILED;
     }
     return n;
 }
@@ -343,8 +387,8 @@ int cmd_run(int argc, char **argv)
         code = 130;
     } else if (status != QB_OK) {
         code = cli_error(&err);
-    } else if (run.failed) {
-        fprintf(stderr, "qbench: %zu combinations failed\n", run.failed);
+    } else if (count_failed(&run)) {
+        fprintf(stderr, "qbench: %zu combinations failed\n", count_failed(&run));
         code = 1;
     }
     run_free(&run);

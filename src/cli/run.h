@@ -22,6 +22,7 @@ struct run_entry {
     const struct qb_plan_entry *plan;
     struct run_scheme *scheme;
     enum qb_isa isa;
+    struct qb_error unavailable; /* status QB_OK unless this CPU lacks the ISA: then the rows are SKIPPED */
     struct qb_row *rows; /* [plan.measure.batch_count] */
     struct qb_outputs outputs; /* count 0 when the accuracy came from the store */
 };
@@ -36,12 +37,13 @@ struct run {
     struct qb_sampler sampler;
     size_t images;       /* test images to score */
     bool fresh;          /* measure again what is stored */
+    bool in_children;    /* each ISA was measured in a process of its own: the rows are all in the store */
+    enum qb_isa onednn_isa; /* what oneDNN may use in this process, calibration and the FP32 baseline included */
     char id[33];
     struct qb_outputs fp32; /* baseline; count 0 until needed */
     struct run_scheme *schemes;
     struct run_entry *entries;
     size_t entry_count;
-    size_t failed;       /* rows that failed */
 };
 
 /* Fills what is known before anything runs: names, hashes, keys; takes finished parts from the store. */

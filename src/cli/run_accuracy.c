@@ -45,6 +45,7 @@ static enum qb_status scheme_qgraph(struct run *run, struct run_scheme *s, struc
     }
     const struct pipeline_calibration calibration = {.sampler = &run->sampler,
                                                      .batch_size = (int)run->plan.calibration.batch_size,
+                                                     .isa = run->onednn_isa,
                                                      .train = &run->train};
     const enum qb_status status = pipeline_quantize(run->graph, s->scheme, &calibration, &cli_progress, &s->qgraph, err);
     if (status != QB_OK) {
@@ -114,7 +115,7 @@ static enum qb_status exact_outputs(struct run *run, struct run_scheme *s, struc
         return QB_OK;
     }
     enum qb_exactness exactness;
-    QB_TRY(compute("onednn", run, s->qgraph, qb_cpu_best(QB_ISA_AMX), 1, run->images, "exact predictions to compare with",
+    QB_TRY(compute("onednn", run, s->qgraph, run->onednn_isa, 1, run->images, "exact predictions to compare with",
                    &s->exact, &exactness, NULL, err));
     if (exactness == QB_EXACT) {
         return QB_OK;
@@ -186,12 +187,12 @@ enum qb_status run_accuracy(struct run *run, struct qb_error *err)
 {
     for (size_t i = 0; i < run->entry_count; i++) {
         struct run_entry *const entry = &run->entries[i];
-        if (has_accuracy(run, entry)) {
+        if (entry->unavailable.status != QB_OK || has_accuracy(run, entry)) {
             continue;
         }
         enum qb_status status = QB_OK;
         if (!run->fp32.count) {
-            status = compute("onednn", run, NULL, qb_cpu_best(QB_ISA_AMX), 1, run->images, "accuracy: fp32 baseline",
+            status = compute("onednn", run, NULL, run->onednn_isa, 1, run->images, "accuracy: fp32 baseline",
                              &run->fp32, NULL, NULL, err);
         }
         if (status == QB_OK) {

@@ -87,7 +87,9 @@ static void copy_latency(const struct qb_latency *from, const struct qb_roof *ro
     row->samples = (int64_t)from->samples;
     row->noise_floor = noise_floor;
     row->images_per_s = 1e6 / from->median;
-    const double gmacs = strcmp(row->scheme, "fp32") == 0 ? roof->f32_gmacs : roof->gmacs[isa];
+    /* The FP32 roof is that of the widest vectors: it says nothing about a capped row. */
+    const double f32 = isa == qb_cpu_best(QB_ISA_AMX) ? roof->f32_gmacs : 0;
+    const double gmacs = strcmp(row->scheme, "fp32") == 0 ? f32 : roof->gmacs[isa];
     row->roof_gmacs = gmacs > 0 ? gmacs * row->threads : NAN;
     row->roof_share = qb_roof_share(row->roof_gmacs, row->macs, from->min);
 }

@@ -164,7 +164,8 @@ enum qb_status run_rows_prepare(struct run *run, struct qb_error *err)
             if (!run->fresh) {
                 QB_TRY(qb_store_get(run->store, row->key, &stored, &found, err));
             }
-            if (found) {
+            /* What failed is tried again, unless it has just failed in a child. */
+            if (found && (stored.status == QB_ROW_OK || run->in_children)) {
                 memcpy(stored.run, row->run, sizeof stored.run);
                 *row = stored;
                 QB_TRY(qb_store_put(run->store, row, err));
@@ -193,7 +194,6 @@ enum qb_status run_entry_failed(struct run *run, struct run_entry *entry, const 
             row->min = row->p10 = row->median = row->p90 = row->p99 = NAN;
         }
     }
-    run->failed += status == QB_ROW_FAILED;
     cli_progress_end();
     fprintf(stderr, "qbench: %s on %s: %s: %s\n", entry->plan->scheme->name, entry->plan->engine,
             status == QB_ROW_FAILED ? "FAILED" : "SKIPPED", why->text);

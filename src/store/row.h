@@ -62,7 +62,7 @@ void qb_store_close(struct qb_store *store);
 /* One transaction: after a kill or a power cut the row is there completely or not at all. key and run must not be empty.
  * Replacing keeps the row's place in the order of first writing. Waits up to 5 s for another writer. */
 enum qb_status qb_store_put(struct qb_store *store, const struct qb_row *row, struct qb_error *err);
-/* 1 in *found and the row, when an OK row with this key exists. */
+/* 1 in *found and the row, of any status, when one with this key exists. */
 enum qb_status qb_store_get(struct qb_store *store, const char *key, struct qb_row *out, int *found, struct qb_error *err);
 
 /* Rows of the newest run of `experiment` (NULL: the newest run of all), or of run id `run` if not NULL, in order of first

@@ -155,9 +155,8 @@ static void fetch_row(sqlite3_stmt *statement, struct qb_row *row)
 enum qb_status qb_store_get(struct qb_store *store, const char *key, struct qb_row *out, int *found,
                             struct qb_error *err)
 {
-    _Static_assert(QB_ROW_OK == 0, "the condition below");
     sqlite3_stmt *statement = NULL;
-    QB_TRY(prepare_select(store, "\"key\" = ?1 AND \"status\" = 0", key, &statement, err));
+    QB_TRY(prepare_select(store, "\"key\" = ?1", key, &statement, err));
     enum qb_status status = QB_OK;
     const int code = sqlite3_step(statement);
     if (code == SQLITE_ROW) {
