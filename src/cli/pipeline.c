@@ -12,8 +12,11 @@
 /* Size of the synthetic splits: enough for ten per class of everything, quick to run. */
 enum { SYNTHETIC_IMAGES = 2000 };
 
-/* The engine whose float pass calibrates. */
-static const char calibration_engine[] = "onednn";
+/* The engine whose float pass calibrates: the one that adds in PyTorch's order, if this CPU has the FMA it takes. */
+static const char *calibration_engine(void)
+{
+    return qb_cpu_has(QB_ISA_AVX2) ? "reference" : "onednn";
+}
 
 enum qb_status pipeline_data(const char *dir, enum qb_split split, struct qb_dataset *out, struct qb_error *err)
 {
@@ -87,9 +90,10 @@ static enum qb_status calibrate(const struct qb_graph *graph, const struct qb_sc
     struct qb_sample sample = {0};
     struct qb_engine *engine = NULL;
     struct observation seen = {.err = err};
-    /* One thread: a thousand images take a fraction of a second, and idle OpenMP threads spin against other work. */
-    const struct qb_engine_options options = {
-        .isa = how->isa == QB_ISA_REF ? qb_cpu_best(QB_ISA_AMX) : how->isa, .threads = 1, .batch = how->batch_size};
+    const struct qb_engine_options options = {.isa = how->isa == QB_ISA_REF ? qb_cpu_best(QB_ISA_AMX) : how->isa,
+                                              .threads = 1,
+                                              .batch = how->batch_size,
+                                              .pytorch_batches = true};
     enum qb_status status = QB_OK;
     const struct qb_dataset *train = how->train;
     /* Said before the images are loaded, or looked for in vain. */
@@ -107,7 +111,7 @@ static enum qb_status calibrate(const struct qb_graph *graph, const struct qb_sc
         status = qb_calibration_create(graph, scheme, &seen.calibration, err);
     }
     if (status == QB_OK) {
-        status = qb_engine_create(calibration_engine, graph, NULL, &options, &engine, err);
+        status = qb_engine_create(calibration_engine(), graph, NULL, &options, &engine, err);
     }
     if (status == QB_OK) {
         engine->tap = observe;

@@ -5,6 +5,7 @@
 #ifndef QB_ENGINE_ENGINE_H
 #define QB_ENGINE_ENGINE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -18,6 +19,9 @@ struct qb_engine_options {
     int threads;      /* 1.. */
     int batch;        /* the largest n of qb_engine_run, 1.. */
     const char *impl; /* onednn: "default" (first), "fastest" (timed), or an implementation name; NULL = default */
+    /* reference, float graphs, for calibration: the sums of a run of one image go in the order that PyTorch has for a batch
+     * of one. Without it images are summed alike, whatever the batch. */
+    bool pytorch_batches;
 };
 
 /* How far an engine's integer results may differ from the reference engine. */

@@ -177,8 +177,140 @@ static void conv_against_double(void **state)
     }
 }
 
+/* The orders of f32_sums.h once more, one number at a time. */
+struct terms {
+    const struct qb_node *node;
+    const uint8_t *image;
+    struct qb_shape s;
+    int y, x, k;
+};
+
+static float chain(const struct terms *t, int c, int i, int j, float sum)
+{
+    const struct qb_node *const n = t->node;
+    const int row = t->y * n->stride_h - n->pad_t + i, column = t->x * n->stride_w - n->pad_l + j;
+    const bool inside = row >= 0 && row < t->s.h && column >= 0 && column < t->s.w;
+    const float v = inside ? (float)t->image[(row * t->s.w + column) * t->s.c + c] : 0.0F;
+    return fmaf(v, n->wei[((t->k * n->ic + c) * n->kh + i) * n->kw + j], sum);
+}
+
+static float direct(const struct terms *t)
+{
+    const struct qb_node *const n = t->node;
+    float dst = n->bia[t->k];
+    for (int block = 0; block < n->ic; block += 16) {
+        float sum = 0.0F;
+        for (int tap = 0; tap < n->kh * n->kw; tap++) {
+            for (int c = block; c < block + 16 && c < n->ic; c++) {
+                sum = chain(t, c, tap / n->kw, tap % n->kw, sum);
+            }
+        }
+        dst += sum;
+    }
+    return dst;
+}
+
+static float pointwise(const struct terms *t)
+{
+    float dst = t->node->bia[t->k];
+    for (int c = 0; c < t->node->ic; c++) {
+        dst = chain(t, c, 0, 0, dst);
+    }
+    return dst;
+}
+
+static float gemm(const struct terms *t)
+{
+    const struct qb_node *const n = t->node;
+    const int taps = n->kh * n->kw, count = n->ic * taps, pieces = (count + 255) / 256;
+    const int piece = (count + pieces - 1) / pieces;
+    float dst = n->bia[t->k];
+    for (int begin = 0; begin < count; begin += piece) {
+        float sum = 0.0F;
+        for (int i = begin; i < begin + piece && i < count; i++) {
+            sum = chain(t, i / taps, i % taps / n->kw, i % n->kw, sum);
+        }
+        dst += sum;
+    }
+    return dst;
+}
+
+/* One convolution of noise against `order`, bit for bit: sizes that fill no vector and no block. */
+static void check_order(int kernel, int ic, int oc, int stride, bool alone,
+                        float (*order)(const struct terms *))
+{
+    enum { H = 9, W = 8, N = 2, MOST = 40 * 40 * 9 };
+    static float wei[MOST], bia[40], got[N * H * W * 40];
+    static uint8_t images[N * H * W * 40];
+    struct qb_rng rng;
+    qb_rng_seed(&rng, (uint32_t)(kernel * 100 + ic));
+    for (int i = 0; i < MOST; i++) {
+        wei[i] = (float)(qb_rng_double(&rng) - 0.5);
+    }
+    for (int i = 0; i < oc; i++) {
+        bia[i] = (float)(qb_rng_double(&rng) * 100.0);
+    }
+    for (size_t i = 0; i < sizeof images; i++) {
+        images[i] = (uint8_t)qb_rng_interval(&rng, 255);
+    }
+    const int pad = kernel / 2, oh = (H + pad - kernel) / stride + 1,
+              ow = (W + 2 * pad - kernel) / stride + 1;
+    const struct qb_shape shape = {H, W, ic};
+    struct qb_node nodes[] = {
+        {.op = QB_OP_INPUT, .name = "input", .src = {-1, -1}, .dst = shape},
+        {.op = QB_OP_CONV,
+         .name = "conv",
+         .src = {0, -1},
+         .dst = {oh, ow, oc},
+         .kh = kernel,
+         .kw = kernel,
+         .stride_h = stride,
+         .stride_w = stride,
+         .pad_b = pad,
+         .pad_l = pad,
+         .pad_r = pad,
+         .ic = ic,
+         .oc = oc,
+         .wei = wei,
+         .bia = bia},
+    };
+    const struct qb_graph graph = {.path = "order", .nodes = nodes, .count = 2};
+    const struct qb_engine_options options = {
+        .isa = QB_ISA_REF, .threads = 1, .batch = N, .pytorch_batches = true};
+    struct qb_engine *engine = NULL;
+    struct qb_error err;
+    qbt_ok(qb_engine_create("reference", &graph, NULL, &options, &engine, &err), &err);
+    qbt_ok(qb_engine_run(engine, images, alone ? 1 : N, got, &err), &err);
+    qb_engine_free(engine);
+    for (int i = 0; i < (alone ? 1 : N) * oh * ow * oc; i++) {
+        const struct terms t = {.node = &nodes[1],
+                                .image = images + i / (oh * ow * oc) * H * W * ic,
+                                .s = shape,
+                                .y = i / oc / ow % oh,
+                                .x = i / oc % ow,
+                                .k = i % oc};
+        const float want = order(&t);
+        if (memcmp(&want, &got[i], sizeof want) != 0) {
+            fail_msg("%dx%d, %d to %d channels: element %d is %a, wanted %a", kernel, kernel, ic, oc, i,
+                     (double)got[i], (double)want);
+        }
+    }
+}
+
+static void orders(void **state)
+{
+    (void)state;
+    check_order(3, 3, 16, 1, false, direct);
+    check_order(3, 35, 17, 2, false, direct);
+    check_order(1, 35, 33, 2, false, pointwise);
+    check_order(3, 35, 40, 1, true, gemm); /* 315 terms: two pieces, the second one shorter */
+    check_order(1, 40, 5, 1, true, gemm);
+    check_order(5, 12, 7, 1, true, direct); /* PyTorch takes large kernels to oneDNN */
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(by_hand), cmocka_unit_test(conv_against_double)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(by_hand), cmocka_unit_test(conv_against_double),
+                                       cmocka_unit_test(orders)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,62 +1,19 @@
-/* The f32 half of the reference engine: struct qb_graph node by node, one image at a time, every sum in the
- * order of its loop. Output channels are the inner loop (weights packed [window element][oc]), which keeps
- * that order and still lets compilers use vectors. Frameworks sum in other orders: results agree to rounding,
+/* The f32 half of the reference engine: struct qb_graph node by node, one image at a time, every sum in
+ * PyTorch's order (f32_sums.h). Other engines and frameworks sum in other orders: results agree to rounding,
  * not to the bit. */
 #include <math.h>
 #include <string.h>
 
+#include "engine/reference/f32_sums.h"
 #include "engine/reference/reference.h"
 #include "engine/reference/runner.h"
 
 struct net {
     const struct qb_graph *graph;
-    const float **wei; /* [graph->count]; CONV: [kh][kw][ic][oc], DENSE: [ic][oc] */
-    int logits;        /* node */
+    struct qb_float_weights *weights; /* [graph->count]; set for CONV and DENSE */
+    bool pytorch_batches;
+    int logits; /* node */
 };
-
-static void run_conv(const struct qb_node *n, struct qb_shape s, const float *wei, const float *src,
-                     float *dst, float *acc)
-{
-    const size_t oc = (size_t)n->oc;
-    for (int y = 0; y < n->dst.h; y++) {
-        for (int x = 0; x < n->dst.w; x++, dst += oc) {
-            memset(acc, 0, oc * sizeof *acc);
-            for (int i = 0; i < n->kh; i++) {
-                const int sy = y * n->stride_h - n->pad_t + i;
-                for (int j = 0; j < n->kw; j++) {
-                    const int sx = x * n->stride_w - n->pad_l + j;
-                    if (sy < 0 || sy >= s.h || sx < 0 || sx >= s.w) {
-                        continue;
-                    }
-                    const float *const from = src + ((size_t)sy * (size_t)s.w + (size_t)sx) * (size_t)s.c;
-                    const float *w = wei + (size_t)(i * n->kw + j) * (size_t)s.c * oc;
-                    for (int c = 0; c < s.c; c++, w += oc) {
-                        for (size_t k = 0; k < oc; k++) {
-                            acc[k] += from[c] * w[k];
-                        }
-                    }
-                }
-            }
-            for (size_t k = 0; k < oc; k++) {
-                dst[k] = acc[k] + n->bia[k];
-            }
-        }
-    }
-}
-
-static void run_dense(const struct qb_node *n, const float *wei, const float *src, float *dst)
-{
-    const size_t oc = (size_t)n->oc;
-    memset(dst, 0, oc * sizeof *dst);
-    for (int c = 0; c < n->ic; c++, wei += oc) {
-        for (size_t k = 0; k < oc; k++) {
-            dst[k] += src[c] * wei[k];
-        }
-    }
-    for (size_t k = 0; k < oc; k++) {
-        dst[k] += n->bia[k];
-    }
-}
 
 static void run_avgpool(const struct qb_node *n, struct qb_shape s, const float *src, float *dst)
 {
@@ -97,7 +54,9 @@ static void run_softmax(const float *src, size_t pixels, size_t channels, float 
 static void forward(const struct qb_runner *runner, const uint8_t *image, void *const *tensors, void *scratch,
                     float *logits)
 {
+    (void)scratch;
     const struct net *const net = runner->net;
+    const bool alone = net->pytorch_batches && runner->n == 1;
     for (int i = 0; i < net->graph->count; i++) {
         const struct qb_node *const n = &net->graph->nodes[i];
         const int source = n->op == QB_OP_INPUT ? 0 : n->src[0];
@@ -112,8 +71,8 @@ static void forward(const struct qb_runner *runner, const uint8_t *image, void *
                 dst[k] = (float)image[k];
             }
             break;
-        case QB_OP_CONV: run_conv(n, s, net->wei[i], src, dst, scratch); break;
-        case QB_OP_DENSE: run_dense(n, net->wei[i], src, dst); break;
+        case QB_OP_CONV: qb_float_conv(n, &net->weights[i], s, alone, src, dst); break;
+        case QB_OP_DENSE: qb_float_dense(&net->weights[i], src, dst); break;
         case QB_OP_ADD:
             for (size_t k = 0; k < count; k++) {
                 dst[k] = src[k] + src1[k];
@@ -132,42 +91,25 @@ static void forward(const struct qb_runner *runner, const uint8_t *image, void *
     memcpy(logits, tensors[net->logits], runner->counts[net->logits] * sizeof *logits);
 }
 
-/* [oc][ic][taps] -> [taps][ic][oc] */
-static const float *pack(const struct qb_node *n, struct qb_runner *runner, struct qb_error *err)
-{
-    const size_t taps = n->op == QB_OP_CONV ? (size_t)n->kh * (size_t)n->kw : 1;
-    const size_t ic = (size_t)n->ic, oc = (size_t)n->oc;
-    float *const wei = qb_runner_array(runner, taps * ic * oc, sizeof *wei, err);
-    for (size_t k = 0; wei && k < oc; k++) {
-        for (size_t c = 0; c < ic; c++) {
-            for (size_t t = 0; t < taps; t++) {
-                wei[(t * ic + c) * oc + k] = n->wei[(k * ic + c) * taps + t];
-            }
-        }
-    }
-    return wei;
-}
-
-static enum qb_status make_net(const struct qb_graph *graph, struct qb_runner *runner, struct qb_error *err)
+static enum qb_status make_net(const struct qb_graph *graph, bool pytorch_batches, struct qb_runner *runner,
+                               struct qb_error *err)
 {
     struct net *const net = qb_runner_array(runner, 1, sizeof *net, err);
     size_t *const counts = net ? qb_runner_array(runner, (size_t)graph->count, sizeof *counts, err) : NULL;
-    if (!counts || !(net->wei = qb_runner_array(runner, (size_t)graph->count, sizeof *net->wei, err))) {
+    if (!counts ||
+        !(net->weights = qb_runner_array(runner, (size_t)graph->count, sizeof *net->weights, err))) {
         return err->status;
     }
-    size_t acc_max = 1;
     for (int i = 0; i < graph->count; i++) {
         const struct qb_node *const n = &graph->nodes[i];
         counts[i] = qb_shape_count(n->dst);
-        if (n->op == QB_OP_CONV || n->op == QB_OP_DENSE) {
-            acc_max = (size_t)n->oc > acc_max ? (size_t)n->oc : acc_max;
-            net->wei[i] = pack(n, runner, err);
-            if (!net->wei[i]) {
-                return err->status;
-            }
+        if ((n->op == QB_OP_CONV || n->op == QB_OP_DENSE) &&
+            !qb_float_weights_init(n, runner->arena, &net->weights[i])) {
+            return qb_fail_memory(err, qb_node_params(n) * sizeof(float));
         }
     }
     net->graph = graph;
+    net->pytorch_batches = pytorch_batches;
     net->logits = qb_graph_logits(graph);
     runner->base.classes = (int)counts[net->logits];
     runner->image_bytes = counts[0];
@@ -176,7 +118,6 @@ static enum qb_status make_net(const struct qb_graph *graph, struct qb_runner *r
     runner->nodes = graph->count;
     runner->element = sizeof(float);
     runner->counts = counts;
-    runner->scratch_bytes = acc_max * sizeof(float);
     return qb_runner_prepare(runner, err);
 }
 
@@ -185,7 +126,7 @@ enum qb_status qb_reference_create_f32(const struct qb_graph *graph, const struc
 {
     struct qb_runner *runner;
     QB_TRY(qb_runner_create(options, &runner, err));
-    const enum qb_status status = make_net(graph, runner, err);
+    const enum qb_status status = make_net(graph, options->pytorch_batches, runner, err);
     if (status != QB_OK) {
         qb_runner_destroy(&runner->base);
         return status;

@@ -1,5 +1,6 @@
 /* The reference engine: plain C, one multiplication after the other. Its int8 half defines the meaning of
- * struct qb_qgraph to the bit; its f32 half is a second opinion on the float graph. */
+ * struct qb_qgraph to the bit; its f32 half runs the float graph as PyTorch does, which makes
+ * calibration PyTorch's. */
 #ifndef QB_ENGINE_REFERENCE_REFERENCE_H
 #define QB_ENGINE_REFERENCE_REFERENCE_H
 

@@ -118,6 +118,7 @@ enum qb_status qb_runner_run(struct qb_engine *engine, const uint8_t *images, in
             return err->status;
         }
     }
+    runner->n = n;
     struct job job = {.runner = runner, .images = images, .logits = logits, .n = n};
     const int threads = runner->threads < n ? runner->threads : n;
     int helpers = 0;

@@ -1,6 +1,6 @@
 /* What both halves of the reference engine share: images are spread over threads, each image is computed
- * alone (so results depend neither on threads nor on the batch), and taps see whole batches in execution
- * order. */
+ * alone (so results depend neither on threads nor on the batch, but see pytorch_batches in engine.h), and
+ * taps see whole batches in execution order. */
 #ifndef QB_ENGINE_REFERENCE_RUNNER_H
 #define QB_ENGINE_REFERENCE_RUNNER_H
 
@@ -29,6 +29,7 @@ struct qb_runner {
     size_t element;       /* bytes of one tensor element */
     const size_t *counts; /* [nodes] elements of one image's tensor */
     size_t scratch_bytes; /* one thread's */
+    int n;                /* images of the run in progress */
     /* Private to runner.c. */
     struct qb_worker *workers; /* [threads] */
     void **batch;              /* [nodes] tensors of a whole batch; NULL until a tap asks for them */
