@@ -217,7 +217,11 @@ static enum qb_status check_nodes(struct qb_yaml *doc, struct qb_error *err)
 
 /* ---- libcyaml's log ---- */
 
-enum { MAX_FRAMES = 2 * QB_YAML_MAX_DEPTH };
+enum {
+    MAX_FRAMES = 2 * QB_YAML_MAX_DEPTH,
+    REASON_SIZE = 256,
+    PATH_SIZE = QB_YAML_MAX_DEPTH * (QB_YAML_MAX_KEY + 16), /* keys and [entries], joined by dots */
+};
 
 struct frame {
     char key[QB_YAML_MAX_KEY + 1]; /* "" for an entry of a list */
@@ -226,7 +230,7 @@ struct frame {
 
 /* What the log said: the first line, then the backtrace, innermost first. */
 struct report {
-    char reason[256];
+    char reason[REASON_SIZE];
     struct frame frames[MAX_FRAMES];
     int count;
 };
@@ -282,7 +286,7 @@ static enum qb_status fail_missing(const struct qb_yaml *doc, const char *path, 
 static enum qb_status fail_unknown(const struct qb_yaml *doc, const char *path, const char *key,
                                    struct qb_error *err)
 {
-    char full[QB_YAML_MAX_DEPTH * (QB_YAML_MAX_KEY + 16)], found[QB_YAML_QUOTED];
+    char full[PATH_SIZE + REASON_SIZE], found[QB_YAML_QUOTED];
     snprintf(full, sizeof full, "%s%s%s", path, *path ? "." : "", key);
     const struct qb_yaml_node *const node = qb_yaml_find(doc, path);
     struct words words = {.used = 0};
@@ -297,7 +301,7 @@ static enum qb_status explain(const struct qb_yaml *doc, cyaml_err_t code, const
                               struct qb_error *err)
 {
     static const char unexpected[] = "Unexpected key: ", missing[] = "Missing required mapping field: ";
-    char path[QB_YAML_MAX_DEPTH * (QB_YAML_MAX_KEY + 16)];
+    char path[PATH_SIZE];
     const bool has_frames = report->count > 0;
     switch (code) {
     case CYAML_ERR_OOM: return qb_fail_memory(err, QB_YAML_MAX_BYTES);
