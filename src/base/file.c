@@ -25,8 +25,8 @@ enum qb_status qb_file_read(const char *path, size_t max_bytes, struct qb_blob *
         goto out;
     }
     if ((uint64_t)st.st_size > max_bytes) {
-        status = qb_fail(err, QB_EINPUT, "%s: %lld bytes, at most %zu are expected", path, (long long)st.st_size,
-                         max_bytes);
+        status = qb_fail(err, QB_EINPUT, "%s: %lld bytes, at most %zu are expected", path,
+                         (long long)st.st_size, max_bytes);
         goto out;
     }
     const size_t size = (size_t)st.st_size;
@@ -97,7 +97,25 @@ static void sync_parent(const char *path)
     free(copy);
 }
 
-enum qb_status qb_file_write(const char *path, const void *data, size_t size, struct qb_error *err)
+/* A device or a pipe (/dev/stdout) takes the bytes as they come; renaming over it would replace it by a file.
+ */
+static enum qb_status write_special(const char *path, const void *data, size_t size, struct qb_error *err)
+{
+    const int fd = open(path, O_WRONLY | O_CLOEXEC | O_NOCTTY);
+    if (fd < 0) {
+        return qb_fail(err, QB_EIO, "%s: cannot be opened: %s", path, strerror(errno));
+    }
+    enum qb_status status = QB_OK;
+    if (write_all(fd, data, size) != 0) {
+        status = qb_fail(err, QB_EIO, "%s: cannot be written: %s", path, strerror(errno));
+    }
+    if (close(fd) != 0 && status == QB_OK) {
+        status = qb_fail(err, QB_EIO, "%s: cannot be written: %s", path, strerror(errno));
+    }
+    return status;
+}
+
+static enum qb_status write_and_rename(const char *path, const void *data, size_t size, struct qb_error *err)
 {
     char *temporary = NULL;
     if (asprintf(&temporary, "%s.XXXXXX", path) < 0) {
@@ -105,7 +123,8 @@ enum qb_status qb_file_write(const char *path, const void *data, size_t size, st
     }
     int fd = mkostemp(temporary, O_CLOEXEC);
     if (fd < 0) {
-        const enum qb_status status = qb_fail(err, QB_EIO, "%s: cannot be created: %s", path, strerror(errno));
+        const enum qb_status status =
+            qb_fail(err, QB_EIO, "%s: cannot be created: %s", path, strerror(errno));
         free(temporary);
         return status;
     }
@@ -127,6 +146,24 @@ enum qb_status qb_file_write(const char *path, const void *data, size_t size, st
         unlink(temporary);
     }
     free(temporary);
+    return status;
+}
+
+enum qb_status qb_file_write(const char *path, const void *data, size_t size, struct qb_error *err)
+{
+    struct stat st;
+    if (!*path) {
+        return qb_fail(err, QB_EINPUT, "the name of the file to write is empty");
+    }
+    if (stat(path, &st) == 0 && !S_ISREG(st.st_mode)) {
+        return S_ISDIR(st.st_mode)
+                   ? qb_fail(err, QB_EINPUT, "%s: is a folder; the name of a file is expected", path)
+                   : write_special(path, data, size, err);
+    }
+    /* A link stays; what it leads to is replaced. A link to nowhere is replaced itself. */
+    char *const target = realpath(path, NULL);
+    const enum qb_status status = write_and_rename(target ? target : path, data, size, err);
+    free(target);
     return status;
 }
 

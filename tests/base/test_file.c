@@ -1,5 +1,6 @@
 /* Whole files: limits of reading, and that writing is all or nothing. */
 #include <dirent.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -116,13 +117,56 @@ static void unwritable_places_leave_nothing(void **state)
               "/proc/qbench-test: cannot be created");
     char *const absent = qb_path_join(*state, "absent/file");
     qbt_error(qb_file_write(absent, "x", 1, &err), QB_EIO, &err, "absent/file");
-    /* A folder cannot be replaced by a file: the last step fails, the temporary file goes. */
+    qbt_error(qb_file_write("", "x", 1, &err), QB_EINPUT, &err, "is empty");
     char *const folder = qb_path_join(*state, "folder");
     qbt_ok(qb_make_dirs(folder, &err), &err);
-    qbt_error(qb_file_write(folder, "x", 1, &err), QB_EIO, &err, "cannot be replaced");
+    qbt_error(qb_file_write(folder, "x", 1, &err), QB_EINPUT, &err, "is a folder");
     assert_int_equal(entries(*state), 1);
     free(folder);
     free(absent);
+}
+
+/* As root, renaming over /dev/full would take the device away from everybody. */
+static void devices_and_pipes_are_written_not_replaced(void **state)
+{
+    struct qb_error err;
+    struct stat st;
+    char *const path = qb_path_join(*state, "fifo"), got[8] = "";
+    assert_int_equal(mkfifo(path, 0600), 0);
+    const int reader = open(path, O_RDONLY | O_NONBLOCK);
+    assert_true(reader >= 0);
+    qbt_ok(qb_file_write(path, "abc", 3, &err), &err);
+    assert_int_equal(read(reader, got, sizeof got), 3);
+    assert_memory_equal(got, "abc", 3);
+    close(reader);
+    assert_true(stat(path, &st) == 0 && S_ISFIFO(st.st_mode));
+    assert_int_equal(entries(*state), 1);
+    free(path);
+    if (stat("/dev/full", &st) == 0 && S_ISCHR(st.st_mode)) {
+        qbt_error(qb_file_write("/dev/full", "abc", 3, &err), QB_EIO, &err, "/dev/full: cannot be written");
+        assert_true(stat("/dev/full", &st) == 0 && S_ISCHR(st.st_mode));
+    }
+}
+
+static void a_link_stays_and_its_target_is_replaced(void **state)
+{
+    struct qb_error err;
+    struct stat st;
+    char *const folder = qb_path_join(*state, "elsewhere"), *const target = qb_path_join(folder, "target");
+    char *const link = qb_path_join(*state, "link");
+    qbt_ok(qb_make_dirs(folder, &err), &err);
+    qbt_ok(qb_file_write(target, "old", 3, &err), &err);
+    assert_int_equal(symlink("elsewhere/target", link), 0);
+    qbt_ok(qb_file_write(link, "new", 3, &err), &err);
+    assert_true(lstat(link, &st) == 0 && S_ISLNK(st.st_mode));
+    expect_content(target, "new");
+    assert_int_equal(entries(folder), 1);
+    assert_int_equal(unlink(target), 0);
+    qbt_ok(qb_file_write(link, "alone", 5, &err), &err);
+    assert_true(lstat(link, &st) == 0 && S_ISREG(st.st_mode));
+    free(link);
+    free(target);
+    free(folder);
 }
 
 static void a_read_only_folder_is_refused(void **state)
@@ -193,6 +237,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(absent_files_are_named, make, drop),
         cmocka_unit_test_setup_teardown(a_fifo_does_not_block, make, drop),
         cmocka_unit_test_setup_teardown(unwritable_places_leave_nothing, make, drop),
+        cmocka_unit_test_setup_teardown(devices_and_pipes_are_written_not_replaced, make, drop),
+        cmocka_unit_test_setup_teardown(a_link_stays_and_its_target_is_replaced, make, drop),
         cmocka_unit_test_setup_teardown(a_read_only_folder_is_refused, make, drop),
         cmocka_unit_test_setup_teardown(a_full_disk_keeps_the_old_file, make, drop),
         cmocka_unit_test_setup_teardown(folders, make, drop),
