@@ -47,7 +47,7 @@ static double roof_of(const struct bench *bench, const struct qb_engine *engine,
     if (strcmp(engine->isa, qb_isa_name(QB_ISA_REF)) == 0) {
         return 0;
     }
-    return fp32 ? bench->roof.f32_gmacs : bench->roof.gmacs[bench->isa];
+    return fp32 ? bench->roof.f32_gmacs[bench->isa] : bench->roof.gmacs[bench->isa];
 }
 
 static double macs_of(const struct qb_graph *graph)

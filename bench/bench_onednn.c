@@ -114,7 +114,7 @@ static void run_primitive(struct gbench_run *run, void *ctx)
     if (status == QB_OK) {
         gbench_label(run, list->latest);
         bench_count_macs(run, p->conv->macs, p->batch,
-                         p->kind->wei == dnnl_f32 ? roof->f32_gmacs : roof->gmacs[p->bench->isa]);
+                         (p->kind->wei == dnnl_f32 ? roof->f32_gmacs : roof->gmacs)[p->bench->isa]);
     } else {
         bench_stop(run, &err);
     }

@@ -39,7 +39,7 @@ static enum qb_status add_context(const struct bench *bench, const struct qb_mac
     }
     snprintf(text, sizeof text, "%.2f", bench->roof.ghz);
     gbench_context("clock_ghz", text);
-    snprintf(text, sizeof text, "%.1f", bench->roof.f32_gmacs);
+    snprintf(text, sizeof text, "%.1f", bench->roof.f32_gmacs[bench->isa]);
     gbench_context("roof_gmacs_f32", text);
     for (int isa = 0; isa < QB_ISA_COUNT; isa++) {
         if (bench->roof.gmacs[isa] > 0) {

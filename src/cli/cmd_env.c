@@ -32,8 +32,14 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 
 int cmd_env(int argc, char **argv)
 {
-    static const struct argp argp = {option_list, parse, NULL, "Describes the CPU, its best int8 rate measured now, the "
-                                     "operating system and the libraries.", NULL, NULL, NULL};
+    static const struct argp argp = {option_list,
+                                     parse,
+                                     NULL,
+                                     "Describes the CPU, its best int8 rate measured now, the "
+                                     "operating system and the libraries.",
+                                     NULL,
+                                     NULL,
+                                     NULL};
     bool as_json = false;
     cli_parse(&argp, argc, argv, &as_json);
     struct qb_machine machine;
@@ -42,6 +48,7 @@ int cmd_env(int argc, char **argv)
     qb_machine_describe(&machine);
     qb_bind_thread();
     qb_roof_measure(&roof);
+    const enum qb_isa best = qb_cpu_best(QB_ISA_AMX);
     char *data = NULL;
     if (qb_data_locate(NULL, &data, &err) != QB_OK) {
         data = strdup("none (qbench fetch cifar10)");
@@ -54,27 +61,29 @@ int cmd_env(int argc, char **argv)
                 json_object_set_new(gmacs, qb_isa_name((enum qb_isa)i), json_real(roof.gmacs[i]));
             }
         }
-        json_t *const root = json_pack(
-            "{s:i,s:s,s:s,s:s,s:s,s:s,s:s,s:s,s:s,s:i,s:i,s:s,s:s,s:s,s:s,s:s,s:f,s:o,s:f}", "schema_version", 1, "version",
-            QB_VERSION, "cpu", machine.cpu, "isas", machine.isas, "caches", machine.caches, "microcode", machine.microcode,
-            "virtualization", machine.virtualization, "governor", machine.governor, "machine_id", machine.id, "cores",
-            machine.cores, "threads", machine.threads, "os", machine.os, "kernel", machine.kernel, "compiler",
-            machine.compiler, "onednn", qb_onednn_version(), "data", data ? data : "", "ghz", roof.ghz, "int8_gmacs", gmacs,
-            "f32_gmacs", roof.f32_gmacs);
+        json_t *const root =
+            json_pack("{s:i,s:s,s:s,s:s,s:s,s:s,s:s,s:s,s:s,s:i,s:i,s:s,s:s,s:s,s:s,s:s,s:f,s:o,s:f}",
+                      "schema_version", 1, "version", QB_VERSION, "cpu", machine.cpu, "isas", machine.isas,
+                      "caches", machine.caches, "microcode", machine.microcode, "virtualization",
+                      machine.virtualization, "governor", machine.governor, "machine_id", machine.id, "cores",
+                      machine.cores, "threads", machine.threads, "os", machine.os, "kernel", machine.kernel,
+                      "compiler", machine.compiler, "onednn", qb_onednn_version(), "data", data ? data : "",
+                      "ghz", roof.ghz, "int8_gmacs", gmacs, "f32_gmacs", roof.f32_gmacs[best]);
         json_dumpf(root, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(6));
         putchar('\n');
         json_decref(root);
     } else {
         printf("version         qbench %s\n", QB_VERSION);
-        printf("cpu             %s (%d cores, %d threads for this process; id %s)\n", machine.cpu, machine.cores,
-               machine.threads, machine.id);
+        printf("cpu             %s (%d cores, %d threads for this process; id %s)\n", machine.cpu,
+               machine.cores, machine.threads, machine.id);
         printf("isas            %s\ncaches          %s\n", machine.isas, machine.caches);
-        printf("microcode       %s\nvirtualization  %s\ngovernor        %s\n", machine.microcode, machine.virtualization,
-               machine.governor);
+        printf("microcode       %s\nvirtualization  %s\ngovernor        %s\n", machine.microcode,
+               machine.virtualization, machine.governor);
         printf("os              %s, %s\ncompiler        %s\noneDNN          %s\n", machine.os, machine.kernel,
                machine.compiler, qb_onednn_version());
         printf("data            %s\nshare           %s\n", data ? data : "", share);
-        printf("clock           %.2f GHz\nfp32 FMA        %.0f GMAC/s on one core\n", roof.ghz, roof.f32_gmacs);
+        printf("clock           %.2f GHz\nfp32 FMA        %.0f GMAC/s on one core\n", roof.ghz,
+               roof.f32_gmacs[best]);
         for (int i = 0; i < QB_ISA_COUNT; i++) {
             if (roof.gmacs[i] > 0) {
                 printf("int8 %-10s %.0f GMAC/s on one core\n", qb_isa_name((enum qb_isa)i), roof.gmacs[i]);

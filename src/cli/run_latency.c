@@ -1,5 +1,5 @@
-/* The latency half of a run: see run.h. All entries are timed in one interleaved block a batch size, so that they share the
- * machine's good and bad moments. */
+/* The latency half of a run: see run.h. All entries are timed in one interleaved block a batch size, so that
+ * they share the machine's good and bad moments. */
 #include "cli/run.h"
 
 #include <math.h>
@@ -11,12 +11,6 @@
 #include "measure/latency.h"
 #include "measure/machine.h"
 #include "measure/roof.h"
-
-/* One engine to be timed. */
-struct timed {
-    struct run_entry *entry;
-    struct qb_row *row;
-};
 
 static bool is_ok(const struct run_entry *entry)
 {
@@ -36,8 +30,8 @@ static bool all_timed(const struct run *run)
 }
 
 /* The engine that is timed must give the answers that were scored: runs one batch and compares. */
-static enum qb_status check_outputs(const struct run *run, const struct run_entry *entry, struct qb_engine *engine,
-                                    int batch, struct qb_error *err)
+static enum qb_status check_outputs(const struct run *run, const struct run_entry *entry,
+                                    struct qb_engine *engine, int batch, struct qb_error *err)
 {
     const size_t width = (size_t)engine->classes;
     float *const logits = malloc((size_t)batch * width * sizeof *logits);
@@ -48,8 +42,10 @@ static enum qb_status check_outputs(const struct run *run, const struct run_entr
     const bool integer = entry->scheme->qgraph != NULL;
     for (size_t i = 0; status == QB_OK && integer && i < (size_t)batch && i < entry->outputs.count; i++) {
         if (memcmp(logits + i * width, entry->outputs.logits + i * width, width * sizeof *logits) != 0) {
-            status = qb_fail(err, QB_EFAILED, "the engine to be timed (batch %d) gives other logits for test image %zu than "
-                             "the one that was scored", batch, i);
+            status = qb_fail(err, QB_EFAILED,
+                             "the engine to be timed (batch %d) gives other logits for test image %zu than "
+                             "the one that was scored",
+                             batch, i);
         }
     }
     free(logits);
@@ -62,8 +58,8 @@ static enum qb_status make_engine(struct run *run, struct run_entry *entry, int 
     const struct qb_engine_options options = {
         .isa = entry->isa, .threads = entry->plan->threads, .batch = batch, .impl = run->plan.impl};
     QB_TRY(run_accuracy_head(run, entry, err));
-    QB_TRY(qb_engine_create(entry->plan->engine, entry->scheme->qgraph ? NULL : run->graph, entry->scheme->qgraph, &options,
-                            out, err));
+    QB_TRY(qb_engine_create(entry->plan->engine, entry->scheme->qgraph ? NULL : run->graph,
+                            entry->scheme->qgraph, &options, out, err));
     const enum qb_status status = check_outputs(run, entry, *out, batch, err);
     if (status != QB_OK) {
         qb_engine_free(*out);
@@ -72,8 +68,19 @@ static enum qb_status make_engine(struct run *run, struct run_entry *entry, int 
     return status;
 }
 
-static void copy_latency(const struct qb_latency *from, const struct qb_roof *roof, enum qb_isa isa,
-                         double noise_floor,
+/* The best rate of what the row ran on; NAN for scalar code, which has no probe. */
+static double roof_of(const struct qb_row *row, const struct qb_roof *roof)
+{
+    const double *const rates = strcmp(row->scheme, "fp32") == 0 ? roof->f32_gmacs : roof->gmacs;
+    for (int i = 0; i < QB_ISA_COUNT; i++) {
+        if (strcmp(row->isa, qb_isa_name((enum qb_isa)i)) == 0 && rates[i] > 0) {
+            return rates[i] * row->threads;
+        }
+    }
+    return NAN;
+}
+
+static void copy_latency(const struct qb_latency *from, const struct qb_roof *roof, double noise_floor,
                          struct qb_row *row)
 {
     row->min = from->min;
@@ -87,36 +94,32 @@ static void copy_latency(const struct qb_latency *from, const struct qb_roof *ro
     row->samples = (int64_t)from->samples;
     row->noise_floor = noise_floor;
     row->images_per_s = 1e6 / from->median;
-    /* The FP32 roof is that of the widest vectors: it says nothing about a capped row. */
-    const double f32 = isa == qb_cpu_best(QB_ISA_AMX) ? roof->f32_gmacs : 0;
-    const double gmacs = strcmp(row->scheme, "fp32") == 0 ? f32 : roof->gmacs[isa];
-    row->roof_gmacs = gmacs > 0 ? gmacs * row->threads : NAN;
+    row->roof_gmacs = roof_of(row, roof);
     row->roof_share = qb_roof_share(row->roof_gmacs, row->macs, from->min);
 }
 
-/* How many times faster than FP32 at the same threads and batch, from the paired ratios; NAN when there is no such row. */
-static void fill_speedups(const struct timed *list, const struct qb_ratio *ratios, size_t count)
+/* How many times faster than the fastest FP32 of the same threads, from the paired ratios; NAN when there is
+ * none. */
+static void fill_speedups(struct qb_row *const *list, const struct qb_ratio *ratios, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
+        double fp32 = NAN;
         for (size_t j = 0; j < count; j++) {
-            if (strcmp(list[j].row->scheme, "fp32") == 0 && list[j].row->threads == list[i].row->threads) {
-                list[i].row->speedup = ratios[i].median / ratios[j].median;
-                break;
+            if (strcmp(list[j]->scheme, "fp32") == 0 && list[j]->threads == list[i]->threads) {
+                fp32 = fmax(fp32, ratios[j].median); /* fmax(NAN, x) is x */
             }
         }
+        list[i]->speedup = ratios[i].median / fp32;
     }
 }
 
-static enum qb_status measure_batch(struct run *run, size_t batch_index, double seconds, const struct qb_roof *roof,
-                                    struct timed *list, struct qb_candidate *candidates, struct qb_error *err)
+static enum qb_status measure_batch(struct run *run, size_t batch_index, double seconds,
+                                    const struct qb_roof *roof, struct qb_row **list,
+                                    struct qb_candidate *candidates, struct qb_error *err)
 {
     const int batch = run->plan.measure.batches[batch_index];
     size_t count = 0;
     enum qb_status status = QB_OK;
-    if ((size_t)batch > run->test.count) {
-        return qb_fail(err, QB_EINPUT, "%s: measure.batches: %d is more than the %zu images there are", run->plan.path, batch,
-                       run->test.count);
-    }
     for (size_t i = 0; status == QB_OK && i < run->entry_count; i++) {
         struct run_entry *const entry = &run->entries[i];
         if (!is_ok(entry)) {
@@ -128,7 +131,7 @@ static enum qb_status measure_batch(struct run *run, size_t batch_index, double 
             status = run_entry_failed(run, entry, &why, err);
             continue;
         }
-        list[count] = (struct timed){entry, &entry->rows[batch_index]};
+        list[count] = &entry->rows[batch_index];
         candidates[count++] = (struct qb_candidate){engine, batch, run->test.images};
     }
     if (status == QB_OK && count) {
@@ -140,14 +143,14 @@ static enum qb_status measure_batch(struct run *run, size_t batch_index, double 
         struct qb_latency_result result = {0};
         status = qb_latency_measure(candidates, count, &options, &cli_progress, &result, err);
         for (size_t i = 0; status == QB_OK && i < count; i++) {
-            copy_latency(&result.rows[i], roof, list[i].entry->isa, run->plan.measure.control ? result.noise_floor : (double)NAN,
-                         list[i].row);
+            copy_latency(&result.rows[i], roof, run->plan.measure.control ? result.noise_floor : (double)NAN,
+                         list[i]);
         }
         if (status == QB_OK) {
             fill_speedups(list, result.ratios, count);
         }
         for (size_t i = 0; status == QB_OK && i < count; i++) {
-            status = qb_store_put(run->store, list[i].row, err);
+            status = qb_store_put(run->store, list[i], err);
         }
         qb_latency_result_free(&result);
     }
@@ -171,12 +174,13 @@ enum qb_status run_latency(struct run *run, struct qb_error *err)
     if (all_timed(run)) {
         return QB_OK;
     }
-    struct timed *const list = calloc(run->entry_count, sizeof *list);
+    struct qb_row **const list = calloc(run->entry_count, sizeof *list);
     struct qb_candidate *const candidates = calloc(run->entry_count, sizeof *candidates);
     enum qb_status status = list && candidates ? QB_OK : qb_fail_memory(err, run->entry_count * sizeof *list);
     struct qb_roof roof = {0};
     if (status == QB_OK) {
-        /* Worker threads inherit the mask of the thread that makes them: with several threads nothing is bound. */
+        /* Worker threads inherit the mask of the thread that makes them: with several threads nothing is
+         * bound. */
         if (most_threads(run) == 1) {
             qb_bind_thread();
         }
@@ -184,7 +188,8 @@ enum qb_status run_latency(struct run *run, struct qb_error *err)
     }
     const size_t batches = run->plan.measure.batch_count;
     for (size_t b = 0; status == QB_OK && b < batches; b++) {
-        status = measure_batch(run, b, run->plan.measure.seconds / (double)batches, &roof, list, candidates, err);
+        status =
+            measure_batch(run, b, run->plan.measure.seconds / (double)batches, &roof, list, candidates, err);
     }
     free(candidates);
     free(list);

@@ -171,10 +171,10 @@ void qb_roof_measure(struct qb_roof *out)
             out->gmacs[probes[i].isa] = best_rate(probes[i].loop, probes[i].macs);
         }
     }
-    if (qb_cpu_has(QB_ISA_AVX512VNNI)) {
-        out->f32_gmacs = best_rate(loop_fma_zmm, 24 * 16);
-    } else if (qb_cpu_has(QB_ISA_AVX2)) {
-        out->f32_gmacs = best_rate(loop_fma_ymm, 12 * 8);
+    const double ymm = qb_cpu_has(QB_ISA_AVX2) ? best_rate(loop_fma_ymm, 12 * 8) : 0;
+    const double zmm = qb_cpu_has(QB_ISA_AVX512VNNI) ? best_rate(loop_fma_zmm, 24 * 16) : 0;
+    for (int isa = QB_ISA_AVX2; isa < QB_ISA_COUNT; isa++) {
+        out->f32_gmacs[isa] = !qb_cpu_has((enum qb_isa)isa) ? 0 : isa >= QB_ISA_AVX512VNNI ? zmm : ymm;
     }
 }
 

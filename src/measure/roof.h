@@ -8,10 +8,10 @@ struct qb_roof {
     double ghz;                 /* dependent adds a second: the clock while measuring */
     double gmacs[QB_ISA_COUNT]; /* int8 multiply-accumulates, 1e9 a second; 0 where the ISA is absent, and for
                                    ref */
-    double f32_gmacs;           /* fp32 FMA with the widest vectors; 0 without AVX2 */
+    double f32_gmacs[QB_ISA_COUNT]; /* fp32 FMA with the vectors of that ISA; 0 likewise */
 };
 
-/* About 0.3 s on the calling thread, which should be bound. Best of many loops of half a millisecond: a probe
+/* About 0.4 s on the calling thread, which should be bound. Best of many loops of half a millisecond: a probe
  * that was preempted would certify too low a roof. */
 void qb_roof_measure(struct qb_roof *out);
 
