@@ -3,6 +3,8 @@
 
 #include <math.h>
 #include <stdarg.h>
+#include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -10,21 +12,21 @@
 #include "measure/stats.h"
 
 const char *const table_titles[COLUMNS] = {
-    "scheme",     "weights", "activations", "observer",  "top-1 % [95 %]",          "vs FP32 (p)", "agree %", "KB (smaller)",
-    "engine isa", "us/img min, median [p99]", "img/s", "% of roof", "speed-up", "hash", "status",
+    "scheme",      "weights",   "activations",  "observer",   "top-1 % [95 %]",
+    "vs FP32 (p)", "agree %",   "KB (smaller)", "engine isa", "us/img min, median [p99]",
+    "img/s",       "% of roof", "speed-up",     "hash",       "status",
 };
 
-enum { MAX_NOTES = 64 };
 static const double significance = 0.05;
-/* MACs count the products with padding (5 % of this network, 16 % of its last layers), which a kernel may skip: only a share
- * well above 1 proves that the probe ran at a lower clock than the measurement. */
+/* MACs count the products with padding (5 % of this network, 16 % of its last layers), which a kernel may
+ * skip: only a share well above 1 proves that the probe ran at a lower clock than the measurement. */
 static const double impossible_share = 1.1;
 
 static int same_combination(const struct qb_row *a, const struct qb_row *b)
 {
-    return strcmp(a->scheme, b->scheme) == 0 && strcmp(a->engine, b->engine) == 0 && strcmp(a->isa, b->isa) == 0 &&
-           a->threads == b->threads && strcmp(a->model_sha256, b->model_sha256) == 0 &&
-           strcmp(a->machine, b->machine) == 0;
+    return strcmp(a->scheme, b->scheme) == 0 && strcmp(a->engine, b->engine) == 0 &&
+           strcmp(a->isa, b->isa) == 0 && a->threads == b->threads &&
+           strcmp(a->model_sha256, b->model_sha256) == 0 && strcmp(a->machine, b->machine) == 0;
 }
 
 static size_t merge(const struct qb_row *rows, size_t count, struct table_line *lines)
@@ -131,8 +133,8 @@ static void format_accuracy(struct table *t, struct table_line *line)
         line->cells[COL_VS_FP32] = "-";
         return;
     }
-    line->cells[COL_TOP1] = qb_arena_printf(t->arena, "%.2f [%.2f, %.2f]", 100 * r->accuracy, 100 * r->wilson_low,
-                                            100 * r->wilson_high);
+    line->cells[COL_TOP1] = qb_arena_printf(t->arena, "%.2f [%.2f, %.2f]", 100 * r->accuracy,
+                                            100 * r->wilson_low, 100 * r->wilson_high);
     line->cells[COL_VS_FP32] =
         is_fp32(line) ? "baseline"
                       : qb_arena_printf(t->arena, line->p < 0.001 ? "%+.2f (<0.001)" : "%+.2f (%.3f)",
@@ -147,13 +149,15 @@ static void format_line(struct table *t, struct table_line *line)
     line->cells[COL_ACTIVATIONS] = r->activations;
     line->cells[COL_OBSERVER] = r->observer;
     format_accuracy(t, line);
-    line->cells[COL_ENGINE] = r->threads == 1
-                                  ? qb_arena_printf(t->arena, "%s %s", r->engine, r->isa)
-                                  : qb_arena_printf(t->arena, "%s %s, %d threads", r->engine, r->isa, r->threads);
-    line->cells[COL_SIZE] = r->bytes > 0 ? qb_arena_printf(t->arena, "%lld (%.1fx)", (long long)(r->bytes + 512) / 1024,
-                                                           (double)r->fp32_bytes / (double)r->bytes)
-                                         : "-";
-    line->cells[COL_LATENCY] = has_latency(line) ? qb_arena_printf(t->arena, "%.1f, %.1f [%.1f]", r->min, r->median, r->p99) : "-";
+    line->cells[COL_ENGINE] =
+        r->threads == 1 ? qb_arena_printf(t->arena, "%s %s", r->engine, r->isa)
+                        : qb_arena_printf(t->arena, "%s %s, %d threads", r->engine, r->isa, r->threads);
+    line->cells[COL_SIZE] =
+        r->bytes > 0 ? qb_arena_printf(t->arena, "%lld (%.1fx)", (long long)(r->bytes + 512) / 1024,
+                                       (double)r->fp32_bytes / (double)r->bytes)
+                     : "-";
+    line->cells[COL_LATENCY] =
+        has_latency(line) ? qb_arena_printf(t->arena, "%.1f, %.1f [%.1f]", r->min, r->median, r->p99) : "-";
     line->cells[COL_RATE] = number(t, line->largest->images_per_s, 0, "");
     line->cells[COL_ROOF] = number(t, 100 * r->roof_share, 0, "");
     line->cells[COL_SPEEDUP] = number(t, r->speedup, 2, "x");
@@ -174,7 +178,7 @@ static void note(struct table *t, const char *format, ...)
     vsnprintf(text, sizeof text, format, args);
     va_end(args);
     const char *const copy = qb_arena_strdup(t->arena, text);
-    if (copy && t->note_count < MAX_NOTES) {
+    if (copy) {
         t->notes[t->note_count++] = copy;
     }
 }
@@ -191,9 +195,10 @@ static void make_headline(struct table *t)
     const struct qb_row *const any = t->count ? t->lines[0].first : NULL;
     if (best) {
         t->headline = qb_arena_printf(
-            t->arena, "Fastest scheme not distinguishable from FP32: %s on %s %s, %.1f us an image at batch %d (%.2f %%, "
+            t->arena,
+            "Fastest scheme not distinguishable from FP32: %s on %s, %.1f us an image at batch %d (%.2f %%, "
             "p = %.3f after Holm's correction).",
-            best->first->scheme, best->first->engine, best->first->isa, best->first->min, best->first->batch,
+            best->first->scheme, best->cells[COL_ENGINE], best->first->min, best->first->batch,
             100 * best->first->accuracy, best->p);
     } else if (any && any->synthetic) {
         t->headline = "Synthetic images: accuracy is unknown, no scheme is recommended.";
@@ -222,55 +227,111 @@ static double discordance(const struct table *t)
     return median;
 }
 
+/* The first line of the table that was scored, else the first of all. */
+static const struct qb_row *scored_row(const struct table *t)
+{
+    for (size_t i = 0; i < t->count; i++) {
+        if (t->lines[i].first->images > 0) {
+            return t->lines[i].first;
+        }
+    }
+    return t->lines[0].first;
+}
+
+/* Four sentences at most about each line, and some about all. */
+static size_t max_notes(size_t lines)
+{
+    return 4 * lines + 8;
+}
+
+/* A line for every roof that the table's percentages refer to. */
+static void note_roofs(struct table *t)
+{
+    for (size_t i = 0; i < t->count; i++) {
+        const struct qb_row *const x = t->lines[i].first;
+        bool said = isnan(x->roof_gmacs);
+        for (size_t j = 0; j < i && !said; j++) {
+            const struct qb_row *const y = t->lines[j].first;
+            said = !isnan(y->roof_gmacs) && strcmp(x->isa, y->isa) == 0 && x->threads == y->threads &&
+                   is_fp32(&t->lines[i]) == is_fp32(&t->lines[j]);
+        }
+        if (!said) {
+            note(t,
+                 "Roof of %s, %d thread%s: %.0f %s GMAC/s, so this network takes at least %.1f us an image.",
+                 x->isa, x->threads, x->threads == 1 ? "" : "s", x->roof_gmacs,
+                 is_fp32(&t->lines[i]) ? "fp32" : "int8", qb_roof_bound_us(x->roof_gmacs, x->macs));
+        }
+    }
+}
+
+/* Each instruction set has a control of its own: the largest holds for the table. */
+static void note_noise(struct table *t)
+{
+    double largest = NAN;
+    for (size_t i = 0; i < t->count; i++) {
+        largest = fmax(largest, t->lines[i].first->noise_floor); /* fmax(NAN, x) is x */
+    }
+    if (!isnan(largest)) {
+        note(t, "Noise floor (one engine timed twice, interleaved): differences below %.1f %% mean nothing.",
+             100 * largest);
+    }
+}
+
+static void note_line(struct table *t, const struct table_line *line)
+{
+    const struct qb_row *const x = line->first;
+    const char *const engine = line->cells[COL_ENGINE];
+    if (x->exact[0] == '~') {
+        note(t, "%s on %s: ~ %s; %lld of %lld predictions differ from the scheme's exact arithmetic.",
+             x->scheme, engine,
+             strcmp(x->isa, "avx2") == 0
+                 ? "16-bit sums that saturate without VNNI, and the library's own rounding"
+                 : "the library's own rounding",
+             (long long)x->changed, (long long)x->images);
+    }
+    if (x->roof_share > impossible_share) {
+        note(t,
+             "%s on %s: %.0f %% of the roof is impossible; the roof probe was disturbed, do not trust this "
+             "run's "
+             "percentages.",
+             x->scheme, engine, 100 * x->roof_share);
+    }
+    if (x->status != QB_ROW_OK) {
+        note(t, "%s on %s: %s: %s", x->scheme, engine, x->status == QB_ROW_FAILED ? "FAILED" : "SKIPPED",
+             x->message);
+    }
+}
+
 static void make_notes(struct table *t)
 {
-    const struct qb_row *const r = t->lines[0].first;
+    const struct qb_row *const r = scored_row(t);
     const double rho = discordance(t);
-    note(t, "Model %s (%.2f million MACs, %lld KB of FP32 parameters); data %s, %lld test images.", r->model, r->macs / 1e6,
-         (long long)r->fp32_bytes / 1024, r->data, (long long)r->images);
+    char images[32] = "no";
+    if (r->images > 0) {
+        snprintf(images, sizeof images, "%lld", (long long)r->images);
+    }
+    note(t, "Model %s (%.2f million MACs, %lld KB of FP32 parameters); data %s, %s test images.", r->model,
+         r->macs / 1e6, (long long)(r->fp32_bytes + 512) / 1024, r->data, images);
     note(t, "%s; %s; oneDNN %s; qbench %s.", r->cpu, r->compiler, r->onednn, r->version);
     if (r->synthetic) {
-        note(t, "The images are SYNTHETIC: agreement with FP32 is meaningful, accuracy is not. `qbench fetch cifar10` brings "
+        note(t, "The images are SYNTHETIC: agreement with FP32 is meaningful, accuracy is not. `qbench fetch "
+                "cifar10` brings "
                 "the real ones.");
     } else if (!isnan(rho) && r->images > 0) {
-        note(t, "%lld images cannot separate schemes closer than %.2f points (80 %% power at the discordance seen, %.1f %%).",
-             (long long)r->images, 100 * qb_minimum_detectable(rho, (uint64_t)r->images), 100 * rho);
+        note(t,
+             "%s images cannot separate schemes closer than %.2f points (80 %% power at the discordance "
+             "seen, %.1f %%).",
+             images, 100 * qb_minimum_detectable(rho, (uint64_t)r->images), 100 * rho);
     }
+    note_roofs(t);
+    note_noise(t);
     for (size_t i = 0; i < t->count; i++) {
-        const struct qb_row *const x = t->lines[i].first;
-        size_t j = 0;
-        while (j < i && (is_fp32(&t->lines[j]) || isnan(t->lines[j].first->roof_gmacs) ||
-                         strcmp(t->lines[j].first->isa, x->isa) != 0 || t->lines[j].first->threads != x->threads)) {
-            j++;
-        }
-        if (j == i && !isnan(x->roof_gmacs) && !is_fp32(&t->lines[i])) {
-            note(t, "Roof of %s, %d thread%s: %.0f int8 GMAC/s, so this network takes at least %.1f us an image.", x->isa,
-                 x->threads, x->threads == 1 ? "" : "s", x->roof_gmacs, qb_roof_bound_us(x->roof_gmacs, x->macs));
-        }
+        note_line(t, &t->lines[i]);
     }
-    if (!isnan(r->noise_floor)) {
-        note(t, "Noise floor (one engine timed twice, interleaved): differences below %.1f %% mean nothing.",
-             100 * r->noise_floor);
-    }
-    for (size_t i = 0; i < t->count; i++) {
-        const struct qb_row *const x = t->lines[i].first;
-        const char *const engine = t->lines[i].cells[COL_ENGINE];
-        if (x->exact[0] == '~') {
-            note(t, "%s on %s: ~ the library's own rounding; %lld of %lld predictions differ from the scheme's exact "
-                    "arithmetic.",
-                 x->scheme, engine, (long long)x->changed, (long long)x->images);
-        }
-        if (x->roof_share > impossible_share) {
-            note(t, "%s on %s: %.0f %% of the roof is impossible; the roof probe was disturbed, do not trust this run's "
-                    "percentages.",
-                 x->scheme, engine, 100 * x->roof_share);
-        }
-        if (x->status != QB_ROW_OK) {
-            note(t, "%s on %s: %s: %s", x->scheme, engine, x->status == QB_ROW_FAILED ? "FAILED" : "SKIPPED", x->message);
-        }
-    }
-    note(t, "ok = : equal to the reference engine bit for bit. Latency: batch %d, min, median [p99] in us, sorted by min; img/s: "
-            "median of batch %d.",
+    note(t,
+         "ok = : equal to the reference engine bit for bit. Latency: batch %d, min, median [p99] in us, "
+         "sorted by min; img/s: "
+         "median of batch %d. Speed-up: against the fastest FP32 under the same ISA cap and threads.",
          r->batch, t->lines[0].largest->batch);
 }
 
@@ -281,7 +342,7 @@ enum qb_status table_build(const struct qb_row *rows, size_t count, struct table
     }
     struct table t = {.arena = qb_arena_create()};
     t.lines = t.arena ? qb_arena_array(t.arena, count, sizeof *t.lines) : NULL;
-    t.notes = t.lines ? qb_arena_array(t.arena, MAX_NOTES, sizeof *t.notes) : NULL;
+    t.notes = t.lines ? qb_arena_array(t.arena, max_notes(count), sizeof *t.notes) : NULL;
     if (!t.notes) {
         qb_arena_destroy(t.arena);
         return qb_fail_memory(err, count * sizeof *t.lines);
@@ -338,7 +399,8 @@ void table_print_text(const struct table *table, FILE *out)
     }
     for (size_t i = 0; i < table->count; i++) {
         for (int c = 0; c < COLUMNS; c++) {
-            print_padded(out, table->lines[i].cells[c], c + 1 < COLUMNS ? width[c] : 0, c + 1 < COLUMNS ? "  " : "\n");
+            print_padded(out, table->lines[i].cells[c], c + 1 < COLUMNS ? width[c] : 0,
+                         c + 1 < COLUMNS ? "  " : "\n");
         }
     }
     fprintf(out, "\n%s\n\n", table->headline);
