@@ -5,6 +5,7 @@
 
 #include <argp.h>
 #include <stdbool.h>
+#include <sys/types.h>
 
 #include "base/progress.h"
 #include "base/status.h"
@@ -41,7 +42,11 @@ extern const struct qb_progress cli_progress;
 /* Ends a progress line. */
 void cli_progress_end(void);
 
-/* Writes text to stdout; QB_EIO when that fails (a full disk, a closed pipe). */
+/* Writes text, and what was printed before, to stdout; QB_EIO, once, when that fails (a full disk). Called once more at
+ * exit. */
 enum qb_status cli_print(const char *text, struct qb_error *err);
+
+/* The process that SIGINT and SIGTERM are passed on to; 0: none. */
+void cli_child(pid_t pid);
 
 #endif

@@ -149,6 +149,7 @@ static enum qb_status evaluate(const struct options *o, struct qb_error *err)
     }
     if (status == QB_OK) {
         status = pipeline_data(o->data_dir, QB_SPLIT_TEST, &set, err);
+        pipeline_tell_synthetic();
     }
     if (status == QB_OK) {
         status = qb_engine_create(o->engine, model.qgraph ? NULL : model.graph, model.qgraph, &options, &engine, err);

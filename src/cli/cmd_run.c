@@ -1,11 +1,12 @@
-/* qbench run: the sweep. Loads the experiment, fills the store row by row, prints the main table and writes its views. */
+/* qbench run: the sweep. Loads the experiment, fills the store row by row, writes the views and prints the
+ * main table. */
 #include "cli/cli.h"
 
-#include <spawn.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/wait.h>
+#include <sys/prctl.h>
 #include <unistd.h>
 
 #include "base/file.h"
@@ -13,11 +14,11 @@
 #include "cli/share.h"
 #include "report/report.h"
 
-enum { OPT_DRY_RUN = 256, OPT_FRESH, OPT_RESULTS, OPT_ISA, OPT_MODEL, OPT_QUIET };
+enum { OPT_DRY_RUN = 256, OPT_FRESH, OPT_RESULTS, OPT_ISA, OPT_MODEL, OPT_QUIET, OPT_PART };
 
 struct options {
     const char *config, *results, *model, *data_dir, *isa;
-    bool dry_run, fresh, markdown, quiet;
+    bool dry_run, fresh, markdown, quiet, part;
     long images;
 };
 
@@ -27,10 +28,12 @@ static const struct argp_option option_list[] = {
     {"data-dir", 'd', "DIR", 0, "folder with CIFAR-10", 0},
     {"images", 'n', "N", 0, "score the first N test images only", 0},
     {"isa", OPT_ISA, "NAME", 0, "only the combinations of this instruction set", 0},
-    {"fresh", OPT_FRESH, NULL, 0, "measure again what is stored (the default resumes: finished rows are kept)", 0},
+    {"fresh", OPT_FRESH, NULL, 0,
+     "measure again what is stored (the default resumes: finished rows are kept)", 0},
     {"dry-run", OPT_DRY_RUN, NULL, 0, "print the plan and stop", 0},
     {"format", 'f', "FORMAT", 0, "how to print the table: text (default) or md", 0},
     {"quiet", OPT_QUIET, NULL, 0, "measure and store, print no table", 0},
+    {RUN_PART_OPTION, OPT_PART, NULL, OPTION_HIDDEN, NULL, 0}, /* this process is one ISA's part of a sweep */
     {0},
 };
 
@@ -38,7 +41,12 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 {
     struct options *const o = state->input;
     switch (key) {
-    case OPT_RESULTS: o->results = arg; return 0;
+    case OPT_RESULTS:
+        if (!*arg) {
+            argp_error(state, "--results: the name of the folder is empty");
+        }
+        o->results = arg;
+        return 0;
     case OPT_MODEL: o->model = arg; return 0;
     case 'd': o->data_dir = arg; return 0;
     case 'n': o->images = cli_number(state, "--images", arg, 1, 10000); return 0;
@@ -46,6 +54,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     case OPT_FRESH: o->fresh = true; return 0;
     case OPT_DRY_RUN: o->dry_run = true; return 0;
     case OPT_QUIET: o->quiet = true; return 0;
+    case OPT_PART: o->part = o->quiet = true; return 0;
     case 'f':
         if (strcmp(arg, "text") != 0 && strcmp(arg, "md") != 0) {
             argp_error(state, "--format: \"%s\" is not one of text, md", arg);
@@ -78,128 +87,9 @@ static void print_plan(const struct qb_plan *plan)
     putchar('\n');
 }
 
-/* "best" can be unavailable too: through QB_ISA. */
-static enum qb_isa isa_named(const char *name)
-{
-    const char *const set = getenv("QB_ISA");
-    for (int i = 0; i < QB_ISA_COUNT; i++) {
-        if (strcmp(qb_isa_name((enum qb_isa)i), strcmp(name, "best") == 0 && set ? set : name) == 0) {
-            return (enum qb_isa)i;
-        }
-    }
-    return QB_ISA_REF;
-}
-
-static enum qb_status make_entries(struct run *run, const struct options *o, struct qb_error *err)
-{
-    enum qb_isa only = QB_ISA_COUNT;
-    if (o->isa) {
-        QB_TRY(qb_cpu_select(o->isa, &only, err));
-    }
-    run->schemes = calloc(run->plan.scheme_count, sizeof *run->schemes);
-    run->entries = calloc(run->plan.entry_count, sizeof *run->entries);
-    if (!run->schemes || !run->entries) {
-        return qb_fail_memory(err, run->plan.entry_count * sizeof *run->entries);
-    }
-    for (size_t i = 0; i < run->plan.scheme_count; i++) {
-        run->schemes[i].scheme = &run->plan.schemes[i];
-    }
-    for (size_t i = 0; i < run->plan.entry_count; i++) {
-        const struct qb_plan_entry *const p = &run->plan.entries[i];
-        struct run_entry entry = {.plan = p, .scheme = &run->schemes[p->scheme - run->plan.schemes]};
-        const enum qb_status status = qb_cpu_select(p->isa, &entry.isa, &entry.unavailable);
-        if (status == QB_EUNSUPPORTED) {
-            entry.isa = isa_named(p->isa);
-        } else if (status != QB_OK) {
-            *err = entry.unavailable;
-            return status;
-        }
-        if (only != QB_ISA_COUNT && entry.isa != only) {
-            continue;
-        }
-        struct run_entry *const e = &run->entries[run->entry_count++];
-        *e = entry;
-        e->rows = calloc(run->plan.measure.batch_count, sizeof *e->rows);
-        if (!e->rows) {
-            return qb_fail_memory(err, run->plan.measure.batch_count * sizeof *e->rows);
-        }
-    }
-    return run->entry_count ? QB_OK : qb_fail(err, QB_EINPUT, "%s: no combination is left for --isa %s", run->plan.path, o->isa);
-}
-
-static bool is_onednn(const struct run_entry *entry)
-{
-    return strncmp(entry->plan->engine, "onednn", 6) == 0;
-}
-
-/* oneDNN reads its ISA cap once a process. Says whether the oneDNN entries want several; sets the cap for this process, which
- * is none when no entry runs oneDNN: its float pass then calibrates every ISA's rows alike. */
-static bool several_onednn_isas(struct run *run)
-{
-    bool any = false, several = false;
-    run->onednn_isa = qb_cpu_best(QB_ISA_AMX);
-    for (size_t i = 0; i < run->entry_count; i++) {
-        if (is_onednn(&run->entries[i]) && run->entries[i].unavailable.status == QB_OK) {
-            several |= any && run->entries[i].isa != run->onednn_isa;
-            run->onednn_isa = run->entries[i].isa;
-            any = true;
-        }
-    }
-    return several;
-}
-
-/* Each ISA in a child: this program again, with --isa. */
-static enum qb_status run_children(const struct run *run, char **argv, int argc, struct qb_error *err)
-{
-    extern char **environ;
-    char **const child = calloc((size_t)argc + 6, sizeof *child);
-    if (!child) {
-        return qb_fail_memory(err, (size_t)argc * sizeof *child);
-    }
-    enum qb_status status = QB_OK;
-    for (int isa = 0; status == QB_OK && isa < QB_ISA_COUNT; isa++) {
-        bool wanted = false;
-        for (size_t i = 0; i < run->entry_count; i++) {
-            wanted |= (int)run->entries[i].isa == isa && run->entries[i].unavailable.status == QB_OK;
-        }
-        if (!wanted) {
-            continue;
-        }
-        char name[] = "qbench", command[] = "run", quiet[] = "--quiet", option[] = "--isa", value[16];
-        snprintf(value, sizeof value, "%s", qb_isa_name((enum qb_isa)isa));
-        int n = 0;
-        child[n++] = name;
-        child[n++] = command;
-        for (int i = 1; i < argc; i++) {
-            child[n++] = argv[i];
-        }
-        child[n++] = quiet;
-        child[n++] = option;
-        child[n++] = value;
-        child[n] = NULL;
-        fprintf(stderr, "qbench: isa %s, in a process of its own\n", value);
-        pid_t pid;
-        int result = 0;
-        if (posix_spawn(&pid, "/proc/self/exe", NULL, NULL, child, environ) != 0) {
-            status = qb_fail(err, QB_EIO, "the process for isa %s could not be started", value);
-            break;
-        }
-        while (waitpid(pid, &result, 0) < 0) {
-        }
-        if (WIFEXITED(result) && WEXITSTATUS(result) == 130) {
-            status = qb_fail(err, QB_EINTERRUPTED, "interrupted");
-        } else if (!WIFEXITED(result) || WEXITSTATUS(result) > 1) {
-            status = qb_fail(err, QB_EFAILED, "the process for isa %s ended with %s %d", value,
-                             WIFEXITED(result) ? "exit code" : "signal",
-                             WIFEXITED(result) ? WEXITSTATUS(result) : WTERMSIG(result));
-        }
-    }
-    free(child);
-    return status;
-}
-
-static enum qb_status write_view(const struct run *run, const struct options *o, const struct qb_row *rows, size_t count,
-                                 enum qb_report_format format, const char *suffix, struct qb_error *err)
+static enum qb_status write_view(const struct run *run, const struct options *o, const struct qb_row *rows,
+                                 size_t count, enum qb_report_format format, const char *suffix,
+                                 struct qb_error *err)
 {
     char *text = NULL, path[4096];
     QB_TRY(qb_report_render(rows, count, format, &text, err));
@@ -209,8 +99,9 @@ static enum qb_status write_view(const struct run *run, const struct options *o,
     return status;
 }
 
-/* The table of all rows of the plan, from the store; CSV and Markdown beside the database, a plot when gnuplot is there. */
-static enum qb_status print_and_write(struct run *run, const struct options *o, struct qb_error *err)
+/* CSV and Markdown of all rows of the plan beside the database, a plot when gnuplot is there; then the table:
+ * whoever reads only its first lines (`| head`) must not lose the files. */
+static enum qb_status write_and_print(struct run *run, const struct options *o, struct qb_error *err)
 {
     const size_t batches = run->plan.measure.batch_count, most = run->entry_count * batches;
     struct qb_row *const rows = calloc(most, sizeof *rows);
@@ -222,21 +113,21 @@ static enum qb_status print_and_write(struct run *run, const struct options *o, 
         memcpy(rows + count, run->entries[i].rows, batches * sizeof *rows);
         count += batches;
     }
+    struct qb_error plot = {0};
     char *text = NULL;
-    enum qb_status status =
-        qb_report_render(rows, count, o->markdown ? QB_REPORT_MARKDOWN : QB_REPORT_TEXT, &text, err);
+    enum qb_status status = write_view(run, o, rows, count, QB_REPORT_CSV, "csv", err);
+    if (status == QB_OK) {
+        status = write_view(run, o, rows, count, QB_REPORT_MARKDOWN, "md", err);
+    }
+    const bool plotted =
+        status == QB_OK && write_view(run, o, rows, count, QB_REPORT_SVG, "svg", &plot) == QB_OK;
+    if (status == QB_OK) {
+        status = qb_report_render(rows, count, o->markdown ? QB_REPORT_MARKDOWN : QB_REPORT_TEXT, &text, err);
+    }
     if (status == QB_OK) {
         status = cli_print(text, err);
     }
     free(text);
-    if (status == QB_OK) {
-        status = write_view(run, o, rows, count, QB_REPORT_CSV, "csv", err);
-    }
-    if (status == QB_OK) {
-        status = write_view(run, o, rows, count, QB_REPORT_MARKDOWN, "md", err);
-    }
-    struct qb_error plot = {0};
-    const bool plotted = status == QB_OK && write_view(run, o, rows, count, QB_REPORT_SVG, "svg", &plot) == QB_OK;
     if (status == QB_OK) {
         printf("\nWritten: %s/%s.csv, .md%s; rows are in %s/qbench.db\n", o->results, run->plan.name,
                plotted ? " and .svg" : "", o->results);
@@ -248,29 +139,44 @@ static enum qb_status print_and_write(struct run *run, const struct options *o, 
     return status;
 }
 
-static enum qb_status load(struct run *run, const struct options *o, struct qb_error *err)
+static enum qb_status load_model(struct run *run, const struct options *o, struct qb_error *err)
 {
     char *path = NULL;
     QB_TRY(share_resolve("model", o->model ? o->model : run->plan.model, &path, err));
-    enum qb_status status = qb_model_load(path, &run->graph, err);
+    const enum qb_status status = qb_model_load(path, &run->graph, err);
     free(path);
-    if (status == QB_OK && run->graph->quantized) {
-        status = qb_fail(err, QB_EINPUT, "%s: is quantized; an experiment starts from a float model (`qbench evaluate` runs "
-                         "quantized ones)", run->plan.model);
+    return status == QB_OK && run->graph->quantized
+               ? qb_fail(err, QB_EINPUT,
+                         "%s: is quantized; an experiment starts from a float model (`qbench evaluate` runs "
+                         "quantized ones)",
+                         run->plan.model)
+               : status;
+}
+
+static enum qb_status check_batches(const struct run *run, struct qb_error *err)
+{
+    for (size_t b = 0; b < run->plan.measure.batch_count; b++) {
+        if ((size_t)run->plan.measure.batches[b] > run->test.count) {
+            return qb_fail(err, QB_EINPUT, "%s: batches: %d is more than the %zu test images there are",
+                           run->plan.path, run->plan.measure.batches[b], run->test.count);
+        }
     }
-    if (status == QB_OK) {
-        status = pipeline_data(run->plan.data.dir, QB_SPLIT_TEST, &run->test, err);
-    }
-    if (status == QB_OK) {
-        status = pipeline_data(run->plan.data.dir, QB_SPLIT_TRAIN, &run->train, err);
-    }
-    if (status == QB_OK) {
-        run->images = run->plan.data.images && run->plan.data.images < run->test.count ? run->plan.data.images : run->test.count;
-        run->sampler = (struct qb_sampler){.per_class = run->plan.calibration.per_class, .seed = run->plan.calibration.seed};
-        qb_sampler_parse(run->plan.calibration.sampler, &run->sampler);
-        status = qb_sample_draw(&run->sampler, &run->train, &run->sample, err);
-    }
-    return status;
+    return QB_OK;
+}
+
+static enum qb_status load(struct run *run, const struct options *o, struct qb_error *err)
+{
+    run->sampler =
+        (struct qb_sampler){.per_class = run->plan.calibration.per_class, .seed = run->plan.calibration.seed};
+    qb_sampler_parse(run->plan.calibration.sampler, &run->sampler);
+    QB_TRY(load_model(run, o, err));
+    QB_TRY(pipeline_sampler_check(&run->sampler, err));
+    QB_TRY(pipeline_data(run->plan.data.dir, QB_SPLIT_TEST, &run->test, err));
+    QB_TRY(pipeline_data(run->plan.data.dir, QB_SPLIT_TRAIN, &run->train, err));
+    QB_TRY(check_batches(run, err));
+    const size_t wanted = run->plan.data.images;
+    run->images = wanted && wanted < run->test.count ? wanted : run->test.count;
+    return qb_sample_draw(&run->sampler, &run->train, &run->sample, err);
 }
 
 static enum qb_status open_store(struct run *run, const struct options *o, struct qb_error *err)
@@ -280,15 +186,20 @@ static enum qb_status open_store(struct run *run, const struct options *o, struc
     return qb_store_open(path, &run->store, err);
 }
 
-static enum qb_status measure(struct run *run, const struct options *o, int argc, char **argv, struct qb_error *err)
+/* Everything that the user can have got wrong is read before the results folder is touched. */
+static enum qb_status measure(struct run *run, const struct options *o, int argc, char **argv,
+                              struct qb_error *err)
 {
-    QB_TRY(make_entries(run, o, err));
-    QB_TRY(open_store(run, o, err));
+    QB_TRY(run_entries_make(run, o->isa, err));
     QB_TRY(load(run, o, err));
-    if (several_onednn_isas(run)) {
-        QB_TRY(run_children(run, argv, argc, err));
-        run->in_children = true;
-        run->fresh = false;
+    QB_TRY(open_store(run, o, err));
+    if (!o->part) {
+        pipeline_tell_synthetic();
+    }
+    if (o->part) {
+        prctl(PR_SET_PDEATHSIG, SIGTERM); /* without its parent nobody reads what it measures */
+    } else {
+        QB_TRY(run_lock(run, o->results, err));
     }
     QB_TRY(run_rows_prepare(run, err));
     for (size_t i = 0; i < run->entry_count; i++) {
@@ -296,12 +207,14 @@ static enum qb_status measure(struct run *run, const struct options *o, int argc
             QB_TRY(run_entry_failed(run, &run->entries[i], &run->entries[i].unavailable, err));
         }
     }
-    if (!run->in_children) {
+    if (run_wants_children(run)) {
+        QB_TRY(run_children(run, argc, argv, err));
+    } else {
         QB_TRY(run_accuracy(run, err));
         QB_TRY(run_latency(run, err));
     }
     cli_progress_end();
-    return o->quiet ? QB_OK : print_and_write(run, o, err);
+    return o->quiet ? QB_OK : write_and_print(run, o, err);
 }
 
 static void run_free(struct run *run)
@@ -320,25 +233,19 @@ static void run_free(struct run *run)
     qb_dataset_free(&run->test);
     qb_graph_free(run->graph);
     qb_store_close(run->store);
+    if (run->lock >= 0) {
+        close(run->lock);
+    }
     free(run->entries);
     free(run->schemes);
     qb_plan_free(&run->plan);
 }
 
-static size_t finished(const struct run *run)
+static size_t count_scored(const struct run *run)
 {
     size_t n = 0;
     for (size_t i = 0; i < run->entry_count; i++) {
         n += run->entries[i].rows && run->entries[i].rows[0].correct >= 0;
-    }
-    return n;
-}
-
-static size_t count_failed(const struct run *run)
-{
-    size_t n = 0;
-    for (size_t i = 0; i < run->entry_count; i++) {
-        n += run->entries[i].rows[0].status == QB_ROW_FAILED;
     }
     return n;
 }
@@ -352,17 +259,56 @@ static const char *const *engine_names(void)
     return names;
 }
 
+static size_t count_failed(const struct run *run)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < run->entry_count; i++) {
+        n += run->entries[i].rows[0].status == QB_ROW_FAILED;
+    }
+    return n;
+}
+
+/* The last words on stderr, which the parts of a sweep leave to their parent, and the exit code. */
+static int conclude(const struct run *run, const struct options *o, enum qb_status status,
+                    const struct qb_error *err)
+{
+    cli_progress_end();
+    if (status == QB_EINTERRUPTED) {
+        if (!o->part) {
+            fprintf(
+                stderr,
+                "qbench: interrupted; %zu of %zu combinations are scored and kept in %s/qbench.db; the same "
+                "command goes on from there\n",
+                count_scored(run), run->entry_count, o->results);
+        }
+        return qb_status_exit_code(status);
+    }
+    if (status != QB_OK) {
+        return cli_error(err);
+    }
+    const size_t failed = count_failed(run);
+    if (failed && !o->part) {
+        fprintf(stderr, "qbench: %zu combination%s failed\n", failed, failed == 1 ? "" : "s");
+    }
+    return failed ? 1 : 0;
+}
+
 int cmd_run(int argc, char **argv)
 {
-    static const struct argp argp = {option_list, parse, "[CONFIG]",
-                                     "Calibrates, quantizes, scores and times every combination of an experiment file "
-                                     "(default: configs/default.yaml) and prints the main table. Finished rows are kept in "
-                                     "the results folder; the same command goes on where it stopped.",
-                                     NULL, NULL, NULL};
+    static const struct argp argp = {
+        option_list,
+        parse,
+        "[CONFIG]",
+        "Calibrates, quantizes, scores and times every combination of an experiment file "
+        "(default: configs/default.yaml) and prints the main table. Finished rows are kept in "
+        "the results folder; the same command goes on where it stopped.",
+        NULL,
+        NULL,
+        NULL};
     struct options o = {.config = "configs/default.yaml", .results = "results"};
     cli_parse(&argp, argc, argv, &o);
     struct qb_error err = {0};
-    struct run run = {.config = o.config, .fresh = o.fresh};
+    struct run run = {.fresh = o.fresh, .lock = -1};
     char *path = NULL;
     enum qb_status status = share_resolve("experiment", o.config, &path, &err);
     if (status == QB_OK) {
@@ -378,19 +324,7 @@ int cmd_run(int argc, char **argv)
             status = measure(&run, &o, argc, argv, &err);
         }
     }
-    int code = 0;
-    if (status == QB_EINTERRUPTED) {
-        cli_progress_end();
-        fprintf(stderr, "qbench: interrupted; %zu of %zu combinations are scored and kept in %s/qbench.db; the same command "
-                        "goes on from there\n",
-                finished(&run), run.entry_count, o.results);
-        code = 130;
-    } else if (status != QB_OK) {
-        code = cli_error(&err);
-    } else if (count_failed(&run)) {
-        fprintf(stderr, "qbench: %zu combinations failed\n", count_failed(&run));
-        code = 1;
-    }
+    const int code = conclude(&run, &o, status, &err);
     run_free(&run);
     free(path);
     return code;

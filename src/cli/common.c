@@ -87,8 +87,8 @@ static void draw(void *ctx, const char *what, uint64_t done, uint64_t total)
     } else if (done == 0 || done >= total) {
         fprintf(stderr, "\r%-40s %3.0f %%\033[K", line.what, 100.0 * (double)done / (double)total);
     } else {
-        fprintf(stderr, "\r%-40s %3.0f %%, %.0f s left\033[K", line.what, 100.0 * (double)done / (double)total,
-                elapsed * (double)(total - done) / (double)done);
+        fprintf(stderr, "\r%-40s %3.0f %%, %.0f s left\033[K", line.what,
+                100.0 * (double)done / (double)total, elapsed * (double)(total - done) / (double)done);
     }
     fflush(stderr);
 }
@@ -97,8 +97,12 @@ const struct qb_progress cli_progress = {draw, NULL};
 
 enum qb_status cli_print(const char *text, struct qb_error *err)
 {
-    if (fputs(text, stdout) == EOF || fflush(stdout) != 0) {
-        return qb_fail(err, QB_EIO, "standard output: cannot be written: %s", strerror(errno));
+    static bool failed; /* said once: what is left in the buffer would fail again at exit */
+    errno = 0;
+    if (failed || (fputs(text, stdout) != EOF && fflush(stdout) == 0 && !ferror(stdout))) {
+        return QB_OK;
     }
-    return QB_OK;
+    failed = true;
+    return qb_fail(err, QB_EIO, "standard output: cannot be written%s%s", errno ? ": " : "",
+                   errno ? strerror(errno) : "");
 }

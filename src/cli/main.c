@@ -1,11 +1,15 @@
 /* qbench: which int8 scheme should be deployed for this network on this CPU? Dispatches to the commands. */
 #include "cli/cli.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+
+#include "base/clock.h"
 
 const char *argp_program_version = "qbench " QB_VERSION;
 
@@ -27,23 +31,64 @@ static void usage(FILE *out)
     for (int i = 0; i < COMMANDS; i++) {
         fprintf(out, "  %-10s %s\n", commands[i].name, commands[i].summary);
     }
-    fputs("\n`qbench COMMAND --help` explains one. Exit codes: 0 fine; 1 a row failed or a verdict is negative;\n"
+    fputs("\n`qbench COMMAND --help` explains one. Exit codes: 0 fine; 1 a row failed or a verdict is "
+          "negative;\n"
           "2 usage or bad input; 130 interrupted, finished rows kept.\n",
           out);
 }
 
-/* The first Ctrl-C asks the work to stop at the next safe place; the second ends the process. */
+static volatile sig_atomic_t child;
+
+void cli_child(pid_t pid)
+{
+    child = (sig_atomic_t)pid;
+}
+
+/* The first Ctrl-C asks the work to stop at the next safe place; another one, a second later or more, ends
+ * the process: timeout(1) and some terminals send each signal twice. */
 static void on_interrupt(int signal_number)
 {
-    (void)signal_number;
-    if (qb_interrupted()) {
+    static volatile uint64_t first;
+    const int saved = errno;
+    const uint64_t now = qb_now_ns();
+    if (child > 0) {
+        kill((pid_t)child, signal_number);
+    }
+    if (!qb_interrupted()) {
+        first = now;
+        qb_interrupt();
+    } else if (now - first > 1000000000) {
         _exit(130);
     }
-    qb_interrupt();
+    errno = saved;
+}
+
+/* A stream that the caller closed (`>&-`) must not become the number of some file that is opened later. It is
+ * opened the wrong way round, so that using it fails as before. */
+static void occupy_standard_streams(void)
+{
+    for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++) {
+        if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", fd == STDIN_FILENO ? O_WRONLY : O_RDONLY) < 0) {
+            _exit(2);
+        }
+    }
+}
+
+/* The last words of every command, those of --help included, may still be in the buffer: a full disk shows
+ * only here. */
+static void finish_output(void)
+{
+    struct qb_error err = {0};
+    if (cli_print("", &err) != QB_OK) {
+        cli_error(&err);
+        _exit(2);
+    }
 }
 
 int main(int argc, char **argv)
 {
+    occupy_standard_streams();
+    atexit(finish_output);
     if (argc < 2) {
         usage(stderr);
         return 2;

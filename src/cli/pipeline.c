@@ -18,6 +18,9 @@ static const char *calibration_engine(void)
     return qb_cpu_has(QB_ISA_AVX2) ? "reference" : "onednn";
 }
 
+/* Why synthetic images had to be made, until it has been told. */
+static char no_data[sizeof((struct qb_error *)NULL)->text];
+
 enum qb_status pipeline_data(const char *dir, enum qb_split split, struct qb_dataset *out, struct qb_error *err)
 {
     char *found = NULL;
@@ -30,14 +33,25 @@ enum qb_status pipeline_data(const char *dir, enum qb_split split, struct qb_dat
     if (dir || status != QB_ENOTFOUND) {
         return status;
     }
-    static bool said;
-    if (!said) {
+    snprintf(no_data, sizeof no_data, "%s", err->text);
+    return qb_dataset_synthetic(split, SYNTHETIC_IMAGES, out, err);
+}
+
+void pipeline_tell_synthetic(void)
+{
+    if (no_data[0]) {
         fprintf(stderr, "qbench: no CIFAR-10 here (%s); using labelled synthetic images: the tables show agreement "
                         "with FP32, not accuracy\n",
-                err->text);
-        said = true;
+                no_data);
+        no_data[0] = 0;
     }
-    return qb_dataset_synthetic(split, SYNTHETIC_IMAGES, out, err);
+}
+
+enum qb_status pipeline_sampler_check(const struct qb_sampler *sampler, struct qb_error *err)
+{
+    return sampler->kind == QB_SAMPLER_FILE && !qb_is_file(sampler->file)
+               ? qb_fail(err, QB_ENOTFOUND, "calibration \"%s\" is neither first nor random nor a file", sampler->file)
+               : QB_OK;
 }
 
 struct observation {
@@ -96,12 +110,10 @@ static enum qb_status calibrate(const struct qb_graph *graph, const struct qb_sc
                                               .pytorch_batches = true};
     enum qb_status status = QB_OK;
     const struct qb_dataset *train = how->train;
-    /* Said before the images are loaded, or looked for in vain. */
-    if (how->sampler->kind == QB_SAMPLER_FILE && !qb_is_file(how->sampler->file)) {
-        return qb_fail(err, QB_ENOTFOUND, "calibration \"%s\" is neither first nor random nor a file", how->sampler->file);
-    }
+    QB_TRY(pipeline_sampler_check(how->sampler, err));
     if (!train) {
         status = pipeline_data(how->data_dir, QB_SPLIT_TRAIN, &own, err);
+        pipeline_tell_synthetic();
         train = &own;
     }
     if (status == QB_OK) {

@@ -14,8 +14,12 @@
 #include "quant/quantize.h"
 
 /* Loads a split from `dir` (NULL: the usual places). When the user named no folder and none is found, the synthetic set is
- * made, and one line on stderr says so. */
+ * made; pipeline_tell_synthetic says so, once, in a line on stderr. */
 enum qb_status pipeline_data(const char *dir, enum qb_split split, struct qb_dataset *out, struct qb_error *err);
+void pipeline_tell_synthetic(void);
+
+/* A list of indices must be there: said before the images are loaded, or looked for in vain. */
+enum qb_status pipeline_sampler_check(const struct qb_sampler *sampler, struct qb_error *err);
 
 struct pipeline_calibration {
     const struct qb_sampler *sampler;

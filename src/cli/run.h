@@ -12,9 +12,9 @@
 /* A scheme of the plan with what has been made of it so far. */
 struct run_scheme {
     const struct qb_scheme *scheme;
-    struct qb_qgraph *qgraph;       /* NULL until needed, and for fp32 */
-    struct qb_outputs exact;        /* outputs under the scheme's own arithmetic; count 0 until needed */
-    struct qb_error failure;        /* status QB_OK unless the scheme could not be quantized */
+    struct qb_qgraph *qgraph; /* NULL until needed, and for fp32 */
+    struct qb_outputs exact;  /* outputs under the scheme's own arithmetic; count 0 until needed */
+    struct qb_error failure;  /* status QB_OK unless the scheme could not be quantized */
 };
 
 /* One combination of the plan, and its rows: one a batch size. */
@@ -23,22 +23,25 @@ struct run_entry {
     struct run_scheme *scheme;
     enum qb_isa isa;
     struct qb_error unavailable; /* status QB_OK unless this CPU lacks the ISA: then the rows are SKIPPED */
-    struct qb_row *rows; /* [plan.measure.batch_count] */
-    struct qb_outputs outputs; /* count 0 when the accuracy came from the store */
+    struct qb_row *rows;         /* [plan.measure.batch_count] */
+    struct qb_outputs outputs;   /* count 0 when the accuracy came from the store */
 };
 
+/* Hidden option of a process that is one ISA's part of a sweep. */
+#define RUN_PART_OPTION "part"
+
 struct run {
-    const char *config;  /* as the user wrote it: for the resume hint */
     struct qb_plan plan;
     struct qb_store *store;
+    int lock; /* descriptor of the results folder, locked; -1: none */
     struct qb_graph *graph;
     struct qb_dataset train, test;
     struct qb_sample sample;
     struct qb_sampler sampler;
-    size_t images;       /* test images to score */
-    bool fresh;          /* measure again what is stored */
-    bool in_children;    /* each ISA was measured in a process of its own: the rows are all in the store */
-    enum qb_isa onednn_isa; /* what oneDNN may use in this process, calibration and the FP32 baseline included */
+    size_t images; /* test images to score */
+    bool fresh;    /* measure again what is stored */
+    enum qb_isa
+        onednn_isa; /* what oneDNN may use in this process, calibration and the FP32 baseline included */
     char id[33];
     struct qb_outputs fp32; /* baseline; count 0 until needed */
     struct run_scheme *schemes;
@@ -46,14 +49,32 @@ struct run {
     size_t entry_count;
 };
 
-/* Fills what is known before anything runs: names, hashes, keys; takes finished parts from the store. */
+/* The entries of the plan, each once, those of `only_isa` when it is not NULL. */
+enum qb_status run_entries_make(struct run *run, const char *only_isa, struct qb_error *err);
+
+/* oneDNN reads its ISA cap once a process: true when the oneDNN entries want several, so that each
+ * instruction set must be measured in a process of its own. Sets onednn_isa for this process, which is the
+ * best when no entry runs oneDNN. */
+bool run_wants_children(struct run *run);
+
+/* Takes the results folder for this process, waiting while another run has it. */
+enum qb_status run_lock(struct run *run, const char *results, struct qb_error *err);
+
+/* Fills what is known before anything runs: names, hashes, keys; takes finished rows from the store (not when
+ * `fresh`). */
 enum qb_status run_rows_prepare(struct run *run, struct qb_error *err);
+
+/* Takes all rows from the store, failed ones too: after other processes have measured. */
+enum qb_status run_rows_collect(struct run *run, struct qb_error *err);
+
+/* Measures each ISA of the plan that is not finished in a process of its own, then collects the rows. */
+enum qb_status run_children(struct run *run, int argc, char **argv, struct qb_error *err);
 
 /* Scores every entry whose rows hold no accuracy, and stores the rows. */
 enum qb_status run_accuracy(struct run *run, struct qb_error *err);
 
-/* For an entry whose accuracy came from the store: makes its integer graph and computes the first images' outputs anew,
- * checked as a scored entry's are, so that what is timed can be compared with them. */
+/* For an entry whose accuracy came from the store: makes its integer graph and computes the first images'
+ * outputs anew, checked as a scored entry's are, so that what is timed can be compared with them. */
 enum qb_status run_accuracy_head(struct run *run, struct run_entry *entry, struct qb_error *err);
 
 /* Times all entries, interleaved, when a row lacks its latency, and stores the rows. */
@@ -63,6 +84,7 @@ enum qb_status run_latency(struct run *run, struct qb_error *err);
 enum qb_status run_store_entry(struct run *run, struct run_entry *entry, struct qb_error *err);
 
 /* Marks an entry FAILED or (not available here) SKIPPED with the sentence of `why`. */
-enum qb_status run_entry_failed(struct run *run, struct run_entry *entry, const struct qb_error *why, struct qb_error *err);
+enum qb_status run_entry_failed(struct run *run, struct run_entry *entry, const struct qb_error *why,
+                                struct qb_error *err);
 
 #endif

@@ -1,5 +1,5 @@
-/* The accuracy half of a run: see run.h. Each entry is scored on all images, compared with FP32, and its first images with
- * the reference engine: a wrong answer never gets a latency. */
+/* The accuracy half of a run: see run.h. Each entry is scored on all images, compared with FP32, and its
+ * first images with the reference engine: a wrong answer never gets a latency. */
 #include "cli/run.h"
 
 #include <math.h>
@@ -14,24 +14,76 @@ enum {
     CHECK_IMAGES = 64, /* compared with the reference engine, byte for byte */
 };
 
-static enum qb_status compute(const char *engine_name, const struct run *run, const struct qb_qgraph *qgraph,
-                              enum qb_isa isa, int threads, size_t images, const char *what, struct qb_outputs *out,
-                              enum qb_exactness *exactness, char implementation[256], struct qb_error *err)
+/* One engine over the first images. */
+struct pass {
+    const char *engine, *impl;
+    const struct qb_qgraph *qgraph; /* NULL: the float graph */
+    enum qb_isa isa;
+    int threads;
+    size_t images;
+    const char *what; /* for the progress line */
+};
+
+/* What the engine says about itself. */
+struct facts {
+    enum qb_exactness exactness;
+    char implementation[256];
+    char isa[16]; /* in effect, when it is one of ours: engines may use less than they are allowed to */
+};
+
+static void take_facts(const struct qb_engine *engine, struct facts *out)
+{
+    *out = (struct facts){.exactness = engine->exactness};
+    snprintf(out->implementation, sizeof out->implementation, "%s", engine->implementation);
+    for (int i = 0; i < QB_ISA_COUNT; i++) {
+        if (strcmp(engine->isa, qb_isa_name((enum qb_isa)i)) == 0) {
+            snprintf(out->isa, sizeof out->isa, "%s", engine->isa);
+        }
+    }
+}
+
+static enum qb_status compute(const struct run *run, const struct pass *pass, struct qb_outputs *out,
+                              struct facts *facts, struct qb_error *err)
 {
     const struct qb_engine_options options = {
-        .isa = isa, .threads = threads, .batch = SCORE_BATCH, .impl = run->plan.impl};
+        .isa = pass->isa, .threads = pass->threads, .batch = SCORE_BATCH, .impl = pass->impl};
     struct qb_engine *engine = NULL;
-    QB_TRY(qb_engine_create(engine_name, qgraph ? NULL : run->graph, qgraph, &options, &engine, err));
-    if (implementation) {
-        snprintf(implementation, 256, "%s", engine->implementation);
-    }
-    if (exactness) {
-        *exactness = engine->exactness;
-    }
-    qb_progress_report(&cli_progress, what, 0, images);
-    const enum qb_status status = qb_outputs_compute(engine, &run->test, images, &cli_progress, out, err);
+    QB_TRY(qb_engine_create(pass->engine, pass->qgraph ? NULL : run->graph, pass->qgraph, &options, &engine,
+                            err));
+    take_facts(engine, facts);
+    qb_progress_report(&cli_progress, pass->what, 0, pass->images);
+    const enum qb_status status =
+        qb_outputs_compute(engine, &run->test, pass->images, &cli_progress, out, err);
     qb_engine_free(engine);
     return status;
+}
+
+/* The first `images` images by the engine, instruction set and threads of an entry. */
+static enum qb_status compute_entry(const struct run *run, const struct run_entry *entry, size_t images,
+                                    const char *what, struct qb_outputs *out, struct facts *facts,
+                                    struct qb_error *err)
+{
+    const struct pass pass = {.engine = entry->plan->engine,
+                              .impl = run->plan.impl,
+                              .qgraph = entry->scheme->qgraph,
+                              .isa = entry->isa,
+                              .threads = entry->plan->threads,
+                              .images = images,
+                              .what = what};
+    return compute(run, &pass, out, facts, err);
+}
+
+static enum qb_status compute_reference(const struct run *run, const struct run_scheme *s, size_t images,
+                                        const char *what, struct qb_outputs *out, struct qb_error *err)
+{
+    const struct pass pass = {.engine = "reference",
+                              .qgraph = s->qgraph,
+                              .isa = QB_ISA_REF,
+                              .threads = pipeline_cpus(),
+                              .images = images,
+                              .what = what};
+    struct facts facts;
+    return compute(run, &pass, out, &facts, err);
 }
 
 static enum qb_status scheme_qgraph(struct run *run, struct run_scheme *s, struct qb_error *err)
@@ -45,9 +97,10 @@ static enum qb_status scheme_qgraph(struct run *run, struct run_scheme *s, struc
     }
     const struct pipeline_calibration calibration = {.sampler = &run->sampler,
                                                      .batch_size = (int)run->plan.calibration.batch_size,
-                                                     .isa = run->onednn_isa,
-                                                     .train = &run->train};
-    const enum qb_status status = pipeline_quantize(run->graph, s->scheme, &calibration, &cli_progress, &s->qgraph, err);
+                                                     .train = &run->train,
+                                                     .isa = run->onednn_isa};
+    const enum qb_status status =
+        pipeline_quantize(run->graph, s->scheme, &calibration, &cli_progress, &s->qgraph, err);
     if (status != QB_OK) {
         s->failure = *err;
     }
@@ -55,19 +108,20 @@ static enum qb_status scheme_qgraph(struct run *run, struct run_scheme *s, struc
 }
 
 /* FAILED text when the first images differ from the reference engine's. */
-static enum qb_status check_reference(const struct run *run, const struct run_scheme *s, const struct qb_outputs *outputs,
-                                      struct qb_error *err)
+static enum qb_status check_reference(const struct run *run, const struct run_scheme *s,
+                                      const struct qb_outputs *outputs, struct qb_error *err)
 {
     struct qb_outputs reference = {0};
     const size_t n = run->images < CHECK_IMAGES ? run->images : CHECK_IMAGES;
-    QB_TRY(compute("reference", run, s->qgraph, QB_ISA_REF, pipeline_cpus(), n, "checking against the reference engine", &reference, NULL,
-                   NULL, err));
+    QB_TRY(compute_reference(run, s, n, "checking against the reference engine", &reference, err));
     enum qb_status status = QB_OK;
     const size_t width = (size_t)reference.classes;
     for (size_t i = 0; status == QB_OK && i < n; i++) {
         if (memcmp(reference.logits + i * width, outputs->logits + i * width, width * sizeof(float)) != 0) {
-            status = qb_fail(err, QB_EFAILED, "logits of test image %zu differ from the reference engine's; no latency is "
-                             "shown for a wrong answer", i);
+            status = qb_fail(err, QB_EFAILED,
+                             "logits of test image %zu differ from the reference engine's; no latency is "
+                             "shown for a wrong answer",
+                             i);
         }
     }
     qb_outputs_free(&reference);
@@ -108,36 +162,56 @@ static int64_t count_changed(const struct qb_outputs *a, const struct qb_outputs
     return changed;
 }
 
-/* Outputs of the scheme's own arithmetic on all images, by the exact engine where it is exact here, else the reference. */
+/* Outputs of the scheme's own arithmetic on all images, by the native engine where it can, else by the
+ * reference. */
 static enum qb_status exact_outputs(struct run *run, struct run_scheme *s, struct qb_error *err)
 {
     if (s->exact.count) {
         return QB_OK;
     }
-    enum qb_exactness exactness;
-    QB_TRY(compute("onednn", run, s->qgraph, run->onednn_isa, 1, run->images, "exact predictions to compare with",
-                   &s->exact, &exactness, NULL, err));
-    if (exactness == QB_EXACT) {
-        return QB_OK;
+    const struct pass native = {.engine = "native",
+                                .qgraph = s->qgraph,
+                                .isa = run->onednn_isa,
+                                .threads = 1,
+                                .images = run->images,
+                                .what = "exact predictions to compare with"};
+    struct facts facts;
+    enum qb_status status = compute(run, &native, &s->exact, &facts, err);
+    if (status == QB_OK) {
+        status = check_reference(run, s, &s->exact, err);
+    }
+    if (status == QB_OK || status == QB_EINTERRUPTED) {
+        return status;
     }
     qb_outputs_free(&s->exact);
-    return compute("reference", run, s->qgraph, QB_ISA_REF, pipeline_cpus(), run->images, "exact predictions (reference engine)", &s->exact,
-                   NULL, NULL, err);
+    return compute_reference(run, s, run->images, "exact predictions (reference engine)", &s->exact, err);
+}
+
+/* What `vs FP32` and `agree` compare with. oneDNN's first choice, whatever `impl` says: `fastest` may differ
+ * from run to run, and a name need not fit a float layer. */
+static enum qb_status compute_baseline(struct run *run, struct qb_error *err)
+{
+    const struct pass pass = {.engine = "onednn",
+                              .isa = run->onednn_isa,
+                              .threads = 1,
+                              .images = run->images,
+                              .what = "accuracy: fp32 baseline"};
+    struct facts facts;
+    return compute(run, &pass, &run->fp32, &facts, err);
 }
 
 static enum qb_status score_entry(struct run *run, struct run_entry *entry, struct qb_error *err)
 {
     struct run_scheme *const s = entry->scheme;
-    char what[64], implementation[256], hash[QB_HASH64_HEX] = "";
-    enum qb_exactness exactness;
+    char what[64], hash[QB_HASH64_HEX] = "";
+    struct facts facts;
     QB_TRY(scheme_qgraph(run, s, err));
     snprintf(what, sizeof what, "accuracy: %.24s, %.16s", s->scheme->name, entry->plan->engine);
-    QB_TRY(compute(entry->plan->engine, run, s->qgraph, entry->isa, entry->plan->threads, run->images, what, &entry->outputs, &exactness,
-                   implementation, err));
+    QB_TRY(compute_entry(run, entry, run->images, what, &entry->outputs, &facts, err));
     int64_t changed = -1;
     if (s->qgraph) {
         qb_qgraph_hash(s->qgraph, hash);
-        if (exactness == QB_EXACT) {
+        if (facts.exactness == QB_EXACT) {
             QB_TRY(check_reference(run, s, &entry->outputs, err));
             changed = 0;
         } else {
@@ -152,8 +226,14 @@ static enum qb_status score_entry(struct run *run, struct run_entry *entry, stru
         row->message[0] = 0;
         row->changed = changed;
         row->bytes = s->qgraph ? (int64_t)qb_qgraph_bytes(s->qgraph) : row->fp32_bytes;
-        snprintf(row->exact, sizeof row->exact, "%s", !s->qgraph ? "" : exactness == QB_EXACT ? "=" : "~");
-        snprintf(row->implementation, sizeof row->implementation, "%s", implementation);
+        snprintf(row->exact, sizeof row->exact, "%s",
+                 !s->qgraph                    ? ""
+                 : facts.exactness == QB_EXACT ? "="
+                                               : "~");
+        snprintf(row->implementation, sizeof row->implementation, "%s", facts.implementation);
+        if (facts.isa[0]) {
+            snprintf(row->isa, sizeof row->isa, "%s", facts.isa);
+        }
         snprintf(row->qgraph_hash, sizeof row->qgraph_hash, "%s", hash);
     }
     return QB_OK;
@@ -164,13 +244,13 @@ enum qb_status run_accuracy_head(struct run *run, struct run_entry *entry, struc
     if (entry->outputs.count) {
         return QB_OK;
     }
-    enum qb_exactness exactness;
+    struct facts facts;
     const size_t n = run->images < CHECK_IMAGES ? run->images : CHECK_IMAGES;
     QB_TRY(scheme_qgraph(run, entry->scheme, err));
-    QB_TRY(compute(entry->plan->engine, run, entry->scheme->qgraph, entry->isa, entry->plan->threads, n, "checking stored rows", &entry->outputs,
-                   &exactness, NULL, err));
-    return entry->scheme->qgraph && exactness == QB_EXACT ? check_reference(run, entry->scheme, &entry->outputs, err)
-                                                          : QB_OK;
+    QB_TRY(compute_entry(run, entry, n, "checking stored rows", &entry->outputs, &facts, err));
+    return entry->scheme->qgraph && facts.exactness == QB_EXACT
+               ? check_reference(run, entry->scheme, &entry->outputs, err)
+               : QB_OK;
 }
 
 static bool has_accuracy(const struct run *run, const struct run_entry *entry)
@@ -192,8 +272,7 @@ enum qb_status run_accuracy(struct run *run, struct qb_error *err)
         }
         enum qb_status status = QB_OK;
         if (!run->fp32.count) {
-            status = compute("onednn", run, NULL, run->onednn_isa, 1, run->images, "accuracy: fp32 baseline",
-                             &run->fp32, NULL, NULL, err);
+            status = compute_baseline(run, err);
         }
         if (status == QB_OK) {
             struct qb_error why = {0};
@@ -201,7 +280,8 @@ enum qb_status run_accuracy(struct run *run, struct qb_error *err)
             if (status == QB_EINTERRUPTED || status == QB_ENOMEM) {
                 *err = why;
             } else {
-                status = status == QB_OK ? run_store_entry(run, entry, err) : run_entry_failed(run, entry, &why, err);
+                status = status == QB_OK ? run_store_entry(run, entry, err)
+                                         : run_entry_failed(run, entry, &why, err);
             }
         }
         if (status == QB_OK && qb_interrupted()) {

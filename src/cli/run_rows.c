@@ -19,14 +19,15 @@ static void describe_half(const struct qb_observer_spec *o, char *out, size_t si
     } else if (o->reduce_range) {
         snprintf(range, sizeof range, " 7-bit");
     }
-    snprintf(out, size, "%s %s%s%s", o->dtype == QB_QINT8 ? "s8" : "u8", o->symmetric ? "symmetric" : "affine", range,
+    snprintf(out, size, "%s %s%s%s", o->dtype == QB_QINT8 ? "s8" : "u8",
+             o->symmetric ? "symmetric" : "affine", range,
              strncmp(o->observer, "per_channel", 11) == 0 ? " per channel" : "");
 }
 
 static void describe_fuse(unsigned fuse, char *out, size_t size)
 {
-    snprintf(out, size, "%s%s%s", fuse & QB_FUSE_CONV_RELU ? "conv_relu " : "", fuse & QB_FUSE_ADD_RELU ? "add_relu " : "",
-             fuse & QB_FUSE_CONV_ADD ? "conv_add " : "");
+    snprintf(out, size, "%s%s%s", fuse & QB_FUSE_CONV_RELU ? "conv_relu " : "",
+             fuse & QB_FUSE_ADD_RELU ? "add_relu " : "", fuse & QB_FUSE_CONV_ADD ? "conv_add " : "");
     const size_t length = strlen(out);
     if (length) {
         out[length - 1] = 0;
@@ -54,9 +55,9 @@ static void describe_scheme(const struct qb_scheme *s, struct qb_row *row)
 /* Every value of a half that can change a result. */
 static int half_text(const struct qb_observer_spec *o, char *out, size_t size)
 {
-    return snprintf(out, size, "%s/%d/%d/%d/%d:%d:%d/%d:%a/%d:%a/%d:%d", o->observer, (int)o->dtype, o->symmetric,
-                    o->reduce_range, o->has_quant_range, o->quant_min, o->quant_max, o->has_eps, (double)o->eps,
-                    o->has_averaging_constant, o->averaging_constant, o->has_bins, o->bins);
+    return snprintf(out, size, "%s/%d/%d/%d/%d:%d:%d/%d:%a/%d:%a/%d:%d", o->observer, (int)o->dtype,
+                    o->symmetric, o->reduce_range, o->has_quant_range, o->quant_min, o->quant_max, o->has_eps,
+                    (double)o->eps, o->has_averaging_constant, o->averaging_constant, o->has_bins, o->bins);
 }
 
 /* The key: everything that the row's numbers depend on. */
@@ -68,12 +69,12 @@ static void make_key(const struct run *run, const struct run_entry *entry, struc
         half_text(&s->weights, weights, sizeof weights);
         half_text(&s->activations, activations, sizeof activations);
     }
-    const int length =
-        snprintf(text, sizeof text, "%s|%s|%d|%s|%s|%u|%d|%s|%s|%d|%d|%s|%s|%s|%zu|%s|%u|%s|%s|%u|%a|%d", row->experiment,
-                 s->name, s->fp32, weights, activations, s->fuse, (int)s->arithmetic, row->engine, row->isa, row->threads,
-                 row->batch, run->graph->sha256, run->test.sha256, run->sample.hash, run->images, row->calibration,
-                 run->plan.calibration.batch_size, row->binary, row->machine, run->plan.measure.rounds,
-                 run->plan.measure.epoch_ms, run->plan.measure.control);
+    const int length = snprintf(
+        text, sizeof text, "%s|%s|%d|%s|%s|%u|%d|%s|%s|%d|%d|%s|%s|%s|%zu|%s|%u|%s|%s|%u|%a|%d",
+        row->experiment, s->name, s->fp32, weights, activations, s->fuse, (int)s->arithmetic, row->engine,
+        row->isa, row->threads, row->batch, run->graph->sha256, run->test.sha256, run->sample.hash,
+        run->images, row->calibration, run->plan.calibration.batch_size, row->binary, row->machine,
+        run->plan.measure.rounds, run->plan.measure.epoch_ms, run->plan.measure.control);
     char impl[2048 + 96];
     snprintf(impl, sizeof impl, "%.*s|%s", length, text, run->plan.impl ? run->plan.impl : "default");
     qb_sha256(impl, strlen(impl), full);
@@ -85,12 +86,13 @@ static void no_numbers(struct qb_row *row)
     row->images = row->correct = row->agree = row->only_fp32 = row->only_this = row->changed = -1;
     row->accuracy = row->wilson_low = row->wilson_high = row->p = NAN;
     row->min = row->p10 = row->median = row->p90 = row->p99 = row->median_low = row->median_high = NAN;
-    row->disturbed = row->images_per_s = row->roof_gmacs = row->roof_share = row->speedup = row->noise_floor = NAN;
+    row->disturbed = row->images_per_s = row->roof_gmacs = row->roof_share = row->speedup = row->noise_floor =
+        NAN;
     row->samples = 0;
 }
 
-static void fill_row(const struct run *run, const struct run_entry *entry, int batch, const struct qb_machine *machine,
-                     const char *binary, struct qb_row *row)
+static void fill_row(const struct run *run, const struct run_entry *entry, int batch,
+                     const struct qb_machine *machine, const char *binary, struct qb_row *row)
 {
     *row = (struct qb_row){.threads = entry->plan->threads, .batch = batch, .synthetic = run->test.synthetic};
     no_numbers(row);
@@ -104,8 +106,8 @@ static void fill_row(const struct run *run, const struct run_entry *entry, int b
     snprintf(row->data, sizeof row->data, "%s", run->test.name);
     snprintf(row->data_sha256, sizeof row->data_sha256, "%s", run->test.sha256);
     if (!entry->scheme->scheme->fp32) {
-        snprintf(row->calibration, sizeof row->calibration, "%.24s %zu images, batch %u", run->plan.calibration.sampler,
-                 run->sample.count, run->plan.calibration.batch_size);
+        snprintf(row->calibration, sizeof row->calibration, "%.24s %zu images, batch %u",
+                 run->plan.calibration.sampler, run->sample.count, run->plan.calibration.batch_size);
     }
     snprintf(row->machine, sizeof row->machine, "%s", machine->id);
     snprintf(row->cpu, sizeof row->cpu, "%s", machine->cpu);
@@ -143,6 +145,24 @@ static enum qb_status make_run_id(struct run *run, struct qb_error *err)
     return QB_OK;
 }
 
+/* Rows that are stored already; `all`: failed and skipped ones too. They become rows of this run. */
+static enum qb_status take_stored(struct run *run, bool all, struct qb_error *err)
+{
+    for (size_t i = 0; i < run->entry_count; i++) {
+        for (size_t b = 0; b < run->plan.measure.batch_count; b++) {
+            struct qb_row *const row = &run->entries[i].rows[b], stored;
+            int found = 0;
+            QB_TRY(qb_store_get(run->store, row->key, &stored, &found, err));
+            if (found && (all || stored.status == QB_ROW_OK)) {
+                memcpy(stored.run, row->run, sizeof stored.run);
+                *row = stored;
+                QB_TRY(qb_store_put(run->store, row, err));
+            }
+        }
+    }
+    return QB_OK;
+}
+
 enum qb_status run_rows_prepare(struct run *run, struct qb_error *err)
 {
     struct qb_machine machine;
@@ -152,27 +172,22 @@ enum qb_status run_rows_prepare(struct run *run, struct qb_error *err)
     const size_t batches = run->plan.measure.batch_count;
     for (size_t i = 0; i < run->entry_count; i++) {
         for (size_t b = 0; b < batches; b++) {
-            fill_row(run, &run->entries[i], run->plan.measure.batches[b], &machine, binary, &run->entries[i].rows[b]);
+            fill_row(run, &run->entries[i], run->plan.measure.batches[b], &machine, binary,
+                     &run->entries[i].rows[b]);
         }
     }
     QB_TRY(make_run_id(run, err));
     for (size_t i = 0; i < run->entry_count; i++) {
         for (size_t b = 0; b < batches; b++) {
-            struct qb_row *const row = &run->entries[i].rows[b], stored;
-            snprintf(row->run, sizeof row->run, "%s", run->id);
-            int found = 0;
-            if (!run->fresh) {
-                QB_TRY(qb_store_get(run->store, row->key, &stored, &found, err));
-            }
-            /* What failed is tried again, unless it has just failed in a child. */
-            if (found && (stored.status == QB_ROW_OK || run->in_children)) {
-                memcpy(stored.run, row->run, sizeof stored.run);
-                *row = stored;
-                QB_TRY(qb_store_put(run->store, row, err));
-            }
+            memcpy(run->entries[i].rows[b].run, run->id, sizeof run->id);
         }
     }
-    return QB_OK;
+    return run->fresh ? QB_OK : take_stored(run, false, err);
+}
+
+enum qb_status run_rows_collect(struct run *run, struct qb_error *err)
+{
+    return take_stored(run, true, err);
 }
 
 enum qb_status run_store_entry(struct run *run, struct run_entry *entry, struct qb_error *err)
@@ -183,7 +198,8 @@ enum qb_status run_store_entry(struct run *run, struct run_entry *entry, struct 
     return QB_OK;
 }
 
-enum qb_status run_entry_failed(struct run *run, struct run_entry *entry, const struct qb_error *why, struct qb_error *err)
+enum qb_status run_entry_failed(struct run *run, struct run_entry *entry, const struct qb_error *why,
+                                struct qb_error *err)
 {
     const enum qb_row_status status = why->status == QB_EUNSUPPORTED ? QB_ROW_SKIPPED : QB_ROW_FAILED;
     for (size_t b = 0; b < run->plan.measure.batch_count; b++) {

@@ -44,7 +44,7 @@ struct qb_row {
     double macs;           /* of one image */
     double noise_floor;    /* smallest ratio difference this run could show (A/A control); NAN without control */
     double roof_gmacs, roof_share; /* of the engine's ISA; share of it at min */
-    double speedup;        /* FP32's median over this median, same engine family, threads and batch */
+    double speedup;        /* the median ratio to the fastest FP32 of this run at the same threads and batch */
     char implementation[256];
     /* where */
     char machine[17], cpu[96], compiler[96], onednn[48], binary[65], version[32];

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -34,8 +35,9 @@ int e2e_setup(void **state)
     root = qbt_mkdtemp();
     snprintf(work, sizeof work, "%s/work", root);
     snprintf(binary, sizeof binary, "%s/prefix/bin/qbench", root);
-    snprintf(command, sizeof command, "cmake --install '%s' --prefix '%s/prefix' >'%s/install.log' 2>&1 && mkdir '%s'", build ? build : ".",
-             root, root, work);
+    snprintf(command, sizeof command,
+             "cmake --install '%s' --prefix '%s/prefix' >'%s/install.log' 2>&1 && mkdir '%s'",
+             build ? build : ".", root, root, work);
     if (system(command) != 0) {
         print_error("%s failed\n", command);
         return -1;
@@ -50,11 +52,19 @@ int e2e_teardown(void **state)
     return 0;
 }
 
-static void exec_child(const char *env, char *args, int out, int err)
+static void exec_child(const char *env, char *args, bool shell, int out, int err)
 {
+    char sh[] = "/bin/sh", option[] = "-c";
     char *argv[MAX_ARGS] = {binary};
     int n = 1;
-    for (char *save = NULL, *word = strtok_r(args, " ", &save); word && n < MAX_ARGS - 1; word = strtok_r(NULL, " ", &save)) {
+    if (shell) {
+        argv[0] = sh;
+        argv[n++] = option;
+        argv[n++] = args;
+        setenv("QBENCH", binary, 1);
+    }
+    for (char *save = NULL, *word = shell ? NULL : strtok_r(args, " ", &save); word && n < MAX_ARGS - 1;
+         word = strtok_r(NULL, " ", &save)) {
         argv[n++] = word;
     }
     const int null = open("/dev/null", O_RDONLY);
@@ -77,7 +87,7 @@ static void exec_child(const char *env, char *args, int out, int err)
             setenv(copy, equal + 1, 1);
         }
     }
-    execv(binary, argv);
+    execv(argv[0], argv);
     _exit(98);
 }
 
@@ -90,18 +100,19 @@ static char *read_and_remove(const char *path)
     return (char *)blob.data;
 }
 
-static struct e2e_result run(const char *env, const char *args, unsigned interrupt_after)
+static struct e2e_result run(const char *env, const char *args, bool shell, unsigned interrupt_after)
 {
     char out[4200], errors[4200];
     snprintf(out, sizeof out, "%s/stdout", root);
     snprintf(errors, sizeof errors, "%s/stderr", root);
     char *const copy = strdup(args);
-    const int fd_out = open(out, O_CREAT | O_TRUNC | O_WRONLY, 0600), fd_err = open(errors, O_CREAT | O_TRUNC | O_WRONLY, 0600);
+    const int fd_out = open(out, O_CREAT | O_TRUNC | O_WRONLY, 0600),
+              fd_err = open(errors, O_CREAT | O_TRUNC | O_WRONLY, 0600);
     assert_true(copy && fd_out >= 0 && fd_err >= 0);
     const pid_t pid = fork();
     assert_true(pid >= 0);
     if (pid == 0) {
-        exec_child(env, copy, fd_out, fd_err);
+        exec_child(env, copy, shell, fd_out, fd_err);
     }
     free(copy);
     close(fd_out);
@@ -120,24 +131,29 @@ static struct e2e_result run(const char *env, const char *args, unsigned interru
     return r;
 }
 
-#define FORMAT_ARGS(buffer, last)                                                                                      \
-    do {                                                                                                               \
-        va_list list;                                                                                                  \
-        va_start(list, last);                                                                                          \
-        vsnprintf(buffer, sizeof buffer, last, list);                                                                  \
-        va_end(list);                                                                                                  \
+#define FORMAT_ARGS(buffer, last)                                                                            \
+    do {                                                                                                     \
+        va_list list;                                                                                        \
+        va_start(list, last);                                                                                \
+        vsnprintf(buffer, sizeof buffer, last, list);                                                        \
+        va_end(list);                                                                                        \
     } while (0)
 
 struct e2e_result e2e_run(const char *env, const char *args, ...)
 {
     char text[8192];
     FORMAT_ARGS(text, args);
-    return run(env, text, 0);
+    return run(env, text, false, 0);
+}
+
+struct e2e_result e2e_shell(const char *env, const char *script)
+{
+    return run(env, script, true, 0);
 }
 
 struct e2e_result e2e_run_interrupted(unsigned milliseconds, const char *args)
 {
-    return run(NULL, args, milliseconds);
+    return run(NULL, args, false, milliseconds);
 }
 
 void e2e_free(struct e2e_result *result)
@@ -151,11 +167,12 @@ void e2e_expect_error(const char *env, int code, const char *needle, const char 
 {
     char text[8192];
     FORMAT_ARGS(text, args);
-    struct e2e_result r = run(env, text, 0);
+    struct e2e_result r = run(env, text, false, 0);
     const char *const newline = strchr(r.err, '\n');
-    if (r.code != code || strncmp(r.err, "qbench: ", 8) != 0 || !strstr(r.err, needle) || !newline || newline[1]) {
-        print_error("qbench %s: exit code %d (wanted %d), stderr (wanted one line with \"%s\"):\n%s", text, r.code, code, needle,
-                    r.err);
+    if (r.code != code || strncmp(r.err, "qbench: ", 8) != 0 || !strstr(r.err, needle) || !newline ||
+        newline[1]) {
+        print_error("qbench %s: exit code %d (wanted %d), stderr (wanted one line with \"%s\"):\n%s", text,
+                    r.code, code, needle, r.err);
         fail();
     }
     e2e_free(&r);

@@ -17,6 +17,8 @@ int e2e_teardown(void **state);
 
 /* Runs `qbench ARGS` (split at blanks) in the work folder. `env` is NULL or "NAME=VALUE". */
 struct e2e_result e2e_run(const char *env, const char *args, ...) __attribute__((format(printf, 2, 3)));
+/* The same of a shell script that finds the program as "$QBENCH". */
+struct e2e_result e2e_shell(const char *env, const char *script);
 void e2e_free(struct e2e_result *result);
 
 /* Fails unless the run ended with `code` and one line "qbench: ..." on stderr that holds `needle`. */

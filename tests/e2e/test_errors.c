@@ -41,13 +41,55 @@ static void experiments(void **state)
     (void)state;
     struct qb_error err = {0};
     e2e_expect_error(NULL, 2, "nonsense.yaml", "run nonsense.yaml");
-    static const char bad[] = "name: bad\nmodel: models/resnet8.onnx\nschemes: [fbgemm]\nengines: [onednn]\nspeed: 11\n";
+    static const char bad[] =
+        "name: bad\nmodel: models/resnet8.onnx\nschemes: [fbgemm]\nengines: [onednn]\nspeed: 11\n";
     qbt_ok(qb_file_write(e2e_path("bad.yaml"), bad, sizeof bad - 1, &err), &err);
     e2e_expect_error(NULL, 2, "speed", "run bad.yaml");
-    static const char unknown[] = "name: bad\nmodel: models/resnet8.onnx\nschemes: [fbgmm]\nengines: [onednn]\n";
+    static const char unknown[] =
+        "name: bad\nmodel: models/resnet8.onnx\nschemes: [fbgmm]\nengines: [onednn]\n";
     qbt_ok(qb_file_write(e2e_path("bad.yaml"), unknown, sizeof unknown - 1, &err), &err);
     e2e_expect_error(NULL, 2, "fbgmm", "run bad.yaml");
     unlink(e2e_path("bad.yaml"));
+    assert_int_equal(e2e_entries(), 0);
+}
+
+/* What is wrong is found before the results folder is made. */
+static void nothing_is_made_for_a_run_that_cannot_be(void **state)
+{
+    (void)state;
+    struct qb_error err = {0};
+    copy_part(qbt_source("models/resnet8.onnx"), e2e_path("cut.onnx"), 100000);
+    e2e_expect_error(NULL, 2, "cut.onnx", "run quick --model cut.onnx");
+    unlink(e2e_path("cut.onnx"));
+    e2e_expect_error(NULL, 2, "no-such-folder", "run quick --data-dir no-such-folder");
+    static const char calibration[] =
+        "name: bad\nmodel: models/resnet8.onnx\nschemes: [fbgemm]\nengines: [onednn]\n"
+        "calibration: { sampler: ./none.npy }\n";
+    qbt_ok(qb_file_write(e2e_path("bad.yaml"), calibration, sizeof calibration - 1, &err), &err);
+    e2e_expect_error(NULL, 2, "none.npy", "run bad.yaml");
+    unlink(e2e_path("bad.yaml"));
+    assert_int_equal(e2e_entries(), 0);
+}
+
+/* A full disk behind standard output, or none at all, is told by every command, and costs no file. */
+static void output_that_nobody_takes(void **state)
+{
+    (void)state;
+    static const char *const commands[] = {
+        "--help",     "--version",           "schemes", "schemes --format json",
+        "run --help", "run quick --dry-run", "env"};
+    char script[256];
+    for (size_t i = 0; i < sizeof commands / sizeof commands[0]; i++) {
+        for (int closed = 0; closed < 2; closed++) {
+            snprintf(script, sizeof script, "\"$QBENCH\" %s %s", commands[i], closed ? ">&-" : ">/dev/full");
+            struct e2e_result r = e2e_shell(NULL, script);
+            if (r.code != 2 || !strstr(r.err, "qbench: standard output: cannot be written")) {
+                print_error("%s: exit code %d, %s\n", script, r.code, r.err);
+                fail();
+            }
+            e2e_free(&r);
+        }
+    }
     assert_int_equal(e2e_entries(), 0);
 }
 
@@ -57,6 +99,10 @@ static void results_folder_that_cannot_be(void **state)
     e2e_expect_error(NULL, 2, "/dev/null/results", "run quick --results /dev/null/results");
     e2e_expect_error(NULL, 2, "/proc/results", "run quick --results /proc/results");
     e2e_expect_error(NULL, 2, "no results yet", "report --results nowhere");
+    struct e2e_result r = e2e_shell(NULL, "\"$QBENCH\" run quick --results \"\"");
+    assert_int_equal(r.code, 2);
+    assert_non_null(strstr(r.err, "--results: the name of the folder is empty"));
+    e2e_free(&r);
     assert_int_equal(e2e_entries(), 0);
 }
 
@@ -84,8 +130,10 @@ static void data_and_choices(void **state)
     e2e_expect_error("QB_ISA=sse9", 2, "sse9", "evaluate --model %s", model);
     e2e_expect_error(NULL, 2, "warp", "evaluate --model %s --engine warp", model);
     e2e_expect_error(NULL, 2, "fbgmm", "quantize --model %s --scheme fbgmm --output q.onnx", model);
-    e2e_expect_error(NULL, 2, "calib.txt", "quantize --model %s --scheme fbgemm --calib calib.txt --output q.onnx", model);
-    e2e_expect_error(NULL, 2, "nothing to quantize", "quantize --model %s --scheme fp32 --output q.onnx", model);
+    e2e_expect_error(NULL, 2, "calib.txt",
+                     "quantize --model %s --scheme fbgemm --calib calib.txt --output q.onnx", model);
+    e2e_expect_error(NULL, 2, "nothing to quantize", "quantize --model %s --scheme fp32 --output q.onnx",
+                     model);
     assert_int_equal(e2e_entries(), 0);
 }
 
@@ -93,7 +141,8 @@ static void output_that_cannot_be_written(void **state)
 {
     (void)state;
     const char *const model = qbt_source("models/resnet8.onnx");
-    struct e2e_result r = e2e_run(NULL, "quantize --model %s --scheme default --samples-per-class 1 --output /proc/q.onnx", model);
+    struct e2e_result r = e2e_run(
+        NULL, "quantize --model %s --scheme default --samples-per-class 1 --output /proc/q.onnx", model);
     assert_int_equal(r.code, 2);
     assert_non_null(strstr(r.err, "/proc/q.onnx"));
     e2e_free(&r);
@@ -103,8 +152,14 @@ static void output_that_cannot_be_written(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(usage),  cmocka_unit_test(experiments),      cmocka_unit_test(results_folder_that_cannot_be),
-        cmocka_unit_test(models), cmocka_unit_test(data_and_choices), cmocka_unit_test(output_that_cannot_be_written),
+        cmocka_unit_test(usage),
+        cmocka_unit_test(experiments),
+        cmocka_unit_test(results_folder_that_cannot_be),
+        cmocka_unit_test(nothing_is_made_for_a_run_that_cannot_be),
+        cmocka_unit_test(output_that_nobody_takes),
+        cmocka_unit_test(models),
+        cmocka_unit_test(data_and_choices),
+        cmocka_unit_test(output_that_cannot_be_written),
     };
     return cmocka_run_group_tests(tests, e2e_setup, e2e_teardown);
 }

@@ -102,7 +102,7 @@ static void test_round_trip(void **state)
     row.status = QB_ROW_FAILED;
     must_put(store, &row);
     qbt_ok(qb_store_get(store, row.key, &row, &found, &place.err), &place.err);
-    assert_int_equal(found, 1); /* whether a failed row is measured again is the caller's choice */
+    assert_int_equal(found, 1); /* whether failed rows are measured again is the caller's to say */
     assert_int_equal(row.status, QB_ROW_FAILED);
     qb_store_close(store);
     free_place(&place);
