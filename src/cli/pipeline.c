@@ -128,7 +128,9 @@ static enum qb_status calibrate(const struct qb_graph *graph, const struct qb_sc
     if (status == QB_OK) {
         engine->tap = observe;
         engine->tap_ctx = &seen;
-        status = run_batches(engine, &seen, train, &sample, how->batch_size, progress, err);
+        do {
+            status = run_batches(engine, &seen, train, &sample, how->batch_size, progress, err);
+        } while (status == QB_OK && qb_calibration_next_pass(seen.calibration));
     }
     if (status == QB_OK) {
         status = qb_calibration_qparams(seen.calibration, arena, table, err);

@@ -1,4 +1,4 @@
-/* Names of the types and arithmetics in files and tables (see scheme.h). */
+/* Names of the types, arithmetics and scale rules in files and tables (see scheme.h). */
 #include "config/scheme.h"
 
 #include <string.h>
@@ -7,6 +7,18 @@ static const char *const arithmetic_names[QB_ARITHMETIC_COUNT] = {
     [QB_ARITHMETIC_FBGEMM] = "fbgemm",
     [QB_ARITHMETIC_ONEDNN] = "onednn",
 };
+
+static const char *const scale_rule_names[QB_SCALE_RULES] = {
+    [QB_SCALE_TORCH] = "torch",
+    [QB_SCALE_ORT] = "ort",
+    [QB_SCALE_NNCF] = "nncf",
+    [QB_SCALE_AIMET] = "aimet",
+};
+
+const char *qb_scale_rule_name(enum qb_scale_rule rule)
+{
+    return scale_rule_names[rule];
+}
 
 const char *qb_dtype_name(enum qb_dtype dtype)
 {

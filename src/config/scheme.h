@@ -19,6 +19,10 @@ const char *qb_arithmetic_name(enum qb_arithmetic arithmetic);
 /* 1 and *out when `name` is one. */
 int qb_arithmetic_parse(const char *name, enum qb_arithmetic *out);
 
+/* From a range to scale and zero point (qb_qparams_derive, src/quant/qparams.h): whose formula. */
+enum qb_scale_rule { QB_SCALE_TORCH, QB_SCALE_ORT, QB_SCALE_NNCF, QB_SCALE_AIMET, QB_SCALE_RULES };
+const char *qb_scale_rule_name(enum qb_scale_rule rule);
+
 /* Bits of qb_scheme.fuse. */
 enum {
     QB_FUSE_CONV_RELU =
@@ -29,8 +33,7 @@ enum {
 
 /* One half of a qconfig. Options that an observer does not know are an error (qb_scheme_check, src/quant). */
 struct qb_observer_spec {
-    const char *observer; /* a name of the observer table: minmax, moving_average_minmax, per_channel_minmax,
-                             histogram */
+    const char *observer; /* a name of the observer table (src/quant/observer.h) */
     enum qb_dtype dtype;
     bool symmetric;
     bool reduce_range;
@@ -42,7 +45,12 @@ struct qb_observer_spec {
     bool has_averaging_constant;
     double averaging_constant; /* default 0.01 */
     bool has_bins;
-    int bins; /* default 2048 */
+    int bins; /* default 2048, 128 for ort_entropy */
+    bool has_percentile;
+    double percentile; /* above 50, at most 100; default 99.99, 99.999 for ort_percentile */
+    bool has_levels;
+    int levels;                    /* default 128 */
+    enum qb_scale_rule scale_rule; /* default: torch */
     int line; /* where the block stands in qb_scheme.path, for messages; 0: made by hand */
 };
 

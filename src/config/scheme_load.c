@@ -15,8 +15,8 @@
 struct raw_observer {
     char *observer;
     int dtype, symmetric;
-    int *reduce_range, *quant_min, *quant_max, *bins;
-    double *eps, *averaging_constant;
+    int *reduce_range, *quant_min, *quant_max, *bins, *levels, *scale_rule;
+    double *eps, *averaging_constant, *percentile;
 };
 
 struct raw_scheme {
@@ -34,6 +34,10 @@ static const cyaml_strval_t arithmetics[] = {{"fbgemm", QB_ARITHMETIC_FBGEMM},
 _Static_assert(CYAML_ARRAY_LEN(arithmetics) == QB_ARITHMETIC_COUNT,
                "every arithmetic can be written in a file");
 
+static const cyaml_strval_t scale_rules[] = {
+    {"torch", QB_SCALE_TORCH}, {"ort", QB_SCALE_ORT}, {"nncf", QB_SCALE_NNCF}, {"aimet", QB_SCALE_AIMET}};
+_Static_assert(CYAML_ARRAY_LEN(scale_rules) == QB_SCALE_RULES, "every scale rule can be written in a file");
+
 enum { NEEDED = CYAML_FLAG_STRICT, OPTION = CYAML_FLAG_STRICT | CYAML_FLAG_OPTIONAL };
 
 static const cyaml_schema_field_t observer_fields[] = {
@@ -46,6 +50,10 @@ static const cyaml_schema_field_t observer_fields[] = {
     CYAML_FIELD_FLOAT_PTR("eps", OPTION, struct raw_observer, eps),
     CYAML_FIELD_FLOAT_PTR("averaging_constant", OPTION, struct raw_observer, averaging_constant),
     CYAML_FIELD_INT_PTR("bins", OPTION, struct raw_observer, bins),
+    CYAML_FIELD_FLOAT_PTR("percentile", OPTION, struct raw_observer, percentile),
+    CYAML_FIELD_INT_PTR("levels", OPTION, struct raw_observer, levels),
+    CYAML_FIELD_ENUM_PTR("scale_rule", OPTION, struct raw_observer, scale_rule, scale_rules,
+                         CYAML_ARRAY_LEN(scale_rules)),
     CYAML_FIELD_END,
 };
 
@@ -122,6 +130,14 @@ static enum qb_status check_observer(const struct qb_yaml *doc, const char *bloc
         return qb_yaml_fail(doc, err, key_of(block, "bins", path), "%d bins, expected 2 to 65536",
                             *raw->bins);
     }
+    if (raw->percentile && !(*raw->percentile > 50 && *raw->percentile <= 100)) {
+        return qb_yaml_fail(doc, err, key_of(block, "percentile", path),
+                            "%g is not in the range above 50 up to 100", *raw->percentile);
+    }
+    if (raw->levels && (*raw->levels < 2 || *raw->levels > 256)) {
+        return qb_yaml_fail(doc, err, key_of(block, "levels", path), "%d levels, expected 2 to 256",
+                            *raw->levels);
+    }
     return QB_OK;
 }
 
@@ -177,6 +193,11 @@ static enum qb_status convert_observer(const struct qb_yaml *doc, const char *bl
         .averaging_constant = raw->averaging_constant ? *raw->averaging_constant : 0.01,
         .has_bins = raw->bins != NULL,
         .bins = raw->bins ? *raw->bins : 2048,
+        .has_percentile = raw->percentile != NULL,
+        .percentile = raw->percentile ? *raw->percentile : 99.99,
+        .has_levels = raw->levels != NULL,
+        .levels = raw->levels ? *raw->levels : 128,
+        .scale_rule = raw->scale_rule ? (enum qb_scale_rule) * raw->scale_rule : QB_SCALE_TORCH,
         .line = node ? (int)node->line : 0,
     };
     return QB_OK;

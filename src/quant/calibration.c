@@ -88,12 +88,32 @@ enum qb_status qb_calibration_observe(struct qb_calibration *calibration, int no
     if (!qb_calibration_wants(calibration, node)) {
         return QB_OK;
     }
+    const struct qb_shape shape = calibration->graph->nodes[node].dst;
+    const size_t image = (size_t)shape.h * (size_t)shape.w * (size_t)shape.c;
+    const size_t step = calibration->ops->per_image && count ? image : count;
+    if (calibration->ops->per_image && (image == 0 || count % image)) {
+        return qb_fail(err, QB_EINPUT, "calibration: tensor \"%s\": %zu values are not whole images of %zu",
+                       calibration->names[node], count, image);
+    }
     for (int times = calibration->twice[node] ? 2 : 1; times > 0; times--) {
-        if (calibration->ops->observe(calibration->observers[node], values, count, err) != QB_OK) {
-            return qb_fail_prefix(err, "calibration: tensor \"%s\"", calibration->names[node]);
+        for (size_t done = 0; done < count; done += step) {
+            if (calibration->ops->observe(calibration->observers[node], values + done, step, err) != QB_OK) {
+                return qb_fail_prefix(err, "calibration: tensor \"%s\"", calibration->names[node]);
+            }
         }
     }
     return QB_OK;
+}
+
+int qb_calibration_next_pass(struct qb_calibration *calibration)
+{
+    int again = 0;
+    for (int i = 0; i < calibration->graph->count; i++) {
+        if (calibration->observers[i] && calibration->ops->next_pass) {
+            again |= calibration->ops->next_pass(calibration->observers[i]);
+        }
+    }
+    return again;
 }
 
 enum qb_status qb_calibration_qparams(const struct qb_calibration *calibration, struct qb_arena *arena,
@@ -115,7 +135,7 @@ enum qb_status qb_calibration_qparams(const struct qb_calibration *calibration, 
             qb_qparams_derive(spec, min, max, &table.q[i], err) != QB_OK) {
             return qb_fail_prefix(err, "calibration: tensor \"%s\"", calibration->names[i]);
         }
-        table.q[i].zero_point -= qb_activation_shift(spec->dtype);
+        table.q[i].zero_point -= qb_activation_shift(table.q[i].dtype);
         table.set[i] = true;
     }
     *out = table;

@@ -1,5 +1,6 @@
-/* Observers: they watch a float tensor batch by batch and propose the range to quantize. Names, defaults and
- * bits are PyTorch's (torch/ao/quantization/observer.py, 2.13).
+/* Observers: they watch a float tensor batch by batch and propose the range to quantize. Each file says whose
+ * algorithm it is; those without a source in their name are PyTorch's, names, defaults and bits
+ * (torch/ao/quantization/observer.py, 2.13). None of them keeps the values.
  *
  * A new observer is one file observer_NAME.c, one row of the table in observer.c, and a test. */
 #ifndef QB_QUANT_OBSERVER_H
@@ -17,6 +18,8 @@ enum {
     QB_OPTION_EPS = 2,
     QB_OPTION_AVERAGING_CONSTANT = 4,
     QB_OPTION_BINS = 8,
+    QB_OPTION_PERCENTILE = 16,
+    QB_OPTION_LEVELS = 32,
     /* Used by qb_qparams_derive for every observer that proposes a range. */
     QB_OPTIONS_COMMON = QB_OPTION_QUANT_RANGE | QB_OPTION_EPS,
 };
@@ -37,13 +40,21 @@ struct qb_observer_ops {
      * twice: a ConvReLU2d is a Sequential, its observer becomes one more module of the sequence, and the
      * forward hook calls it again. Only observers of PyTorch that can tell have this. */
     bool twice_behind_fused_relu;
-    /* `spec` has passed qb_scheme_check. */
+    int default_bins; /* 0: 2048 */
+    /* One call of `observe` for each image instead of one for each batch. */
+    bool per_image;
+    /* Observers made by observer_per_channel.c: what each channel gets. */
+    const struct qb_observer_ops *channel;
+    /* `spec` has passed qb_scheme_check and stays valid as long as the observer. */
     enum qb_status (*create)(const struct qb_observer_spec *spec, size_t channels, struct qb_observer **out,
                              struct qb_error *err);
     /* One batch. `count` is a multiple of channels; 0 changes nothing. A NaN is an error and leaves the state
      * alone. */
     enum qb_status (*observe)(struct qb_observer *observer, const float *values, size_t count,
                               struct qb_error *err);
+    /* NULL: one pass over the data is enough. Else called at the end of each pass; true when all of it must
+     * be shown once more, which replaces an algorithm's store of all values. */
+    bool (*next_pass)(struct qb_observer *observer);
     /* The ranges proposed, [channels] each. An observer that has seen no value has none: QB_EINPUT. */
     enum qb_status (*range)(const struct qb_observer *observer, float *min, float *max, struct qb_error *err);
     void (*destroy)(struct qb_observer *observer);
@@ -54,7 +65,7 @@ extern const struct qb_observer_ops *const qb_observers[];
 /* NULL when there is none. */
 const struct qb_observer_ops *qb_observer_find(const char *name);
 
-/* Options with the defaults of PyTorch where the spec leaves them open. */
+/* Options with their usual defaults where the spec leaves them open. */
 static inline int qb_spec_bins(const struct qb_observer_spec *spec)
 {
     return spec->has_bins ? spec->bins : 2048;
@@ -63,14 +74,25 @@ static inline float qb_spec_averaging_constant(const struct qb_observer_spec *sp
 {
     return (float)(spec->has_averaging_constant ? spec->averaging_constant : 0.01);
 }
+static inline double qb_spec_percentile(const struct qb_observer_spec *spec, double otherwise)
+{
+    return spec->has_percentile ? spec->percentile : otherwise;
+}
+static inline int qb_spec_levels(const struct qb_observer_spec *spec)
+{
+    return spec->has_levels ? spec->levels : 128;
+}
 static inline float qb_spec_eps(const struct qb_observer_spec *spec)
 {
     return spec->has_eps ? spec->eps : 0x1p-23f;
 }
 
-extern const struct qb_observer_ops qb_observer_minmax;
-extern const struct qb_observer_ops qb_observer_moving_average_minmax;
-extern const struct qb_observer_ops qb_observer_per_channel_minmax;
-extern const struct qb_observer_ops qb_observer_histogram;
+extern const struct qb_observer_ops qb_observer_minmax, qb_observer_moving_average_minmax,
+    qb_observer_per_channel_minmax, qb_observer_histogram, qb_observer_mean_minmax,
+    qb_observer_trt_percentile, qb_observer_trt_entropy, qb_observer_trt_mse, qb_observer_ort_percentile,
+    qb_observer_ort_entropy, qb_observer_ncnn_kl, qb_observer_ncnn_aciq, qb_observer_aciq_gauss,
+    qb_observer_aciq_laplace, qb_observer_aimet_sqnr, qb_observer_mse, qb_observer_per_channel_trt_percentile,
+    qb_observer_per_channel_trt_mse, qb_observer_per_channel_ncnn_aciq, qb_observer_per_channel_aciq_gauss,
+    qb_observer_per_channel_aciq_laplace, qb_observer_per_channel_aimet_sqnr, qb_observer_per_channel_mse;
 
 #endif

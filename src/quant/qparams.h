@@ -1,5 +1,6 @@
-/* From a range to scale and zero point: UniformQuantizationObserverBase._calculate_qparams and
- * calculate_qmin_qmax of torch/ao/quantization (2.13). */
+/* From a range to scale and zero point, by the rule that the scheme names (enum qb_scale_rule): by default
+ * UniformQuantizationObserverBase._calculate_qparams and calculate_qmin_qmax of torch/ao/quantization (2.13).
+ */
 #ifndef QB_QUANT_QPARAMS_H
 #define QB_QUANT_QPARAMS_H
 
@@ -25,8 +26,9 @@ static inline int qb_weight_shift(enum qb_dtype dtype)
     return dtype == QB_QUINT8 ? 128 : 0;
 }
 
-/* scale, quant_min and quant_max, and zero_point in OUTSIDE form (the caller subtracts the shift). A range
- * that is not finite, or too wide for a float32 scale, is QB_EINPUT. */
+/* scale, dtype (the spec's, except QB_SCALE_NNCF: symmetric quint8 with negative values is qint8), quant_min
+ * and quant_max, and zero_point in OUTSIDE form (the caller subtracts that dtype's shift). A range that is
+ * not finite, or too wide for a float32 scale, is QB_EINPUT. */
 enum qb_status qb_qparams_derive(const struct qb_observer_spec *spec, float min, float max,
                                  struct qb_qparams *out, struct qb_error *err);
 

@@ -1,8 +1,8 @@
 /* From a float graph and a scheme to an integer graph.
  *
  * Calibration is driven from outside, because running the float graph is the engine's business:
- *     qb_calibration_create, then per batch qb_calibration_observe for every float tensor (in execution order), then
- *     qb_quantize. Tensors that the scheme does not observe are ignored by observe. */
+ *     qb_calibration_create, then per batch qb_calibration_observe for every float tensor (in execution order), all of
+ *     it again while qb_calibration_next_pass says so, then qb_quantize. Tensors that the scheme does not observe are ignored by observe. */
 #ifndef QB_QUANT_QUANTIZE_H
 #define QB_QUANT_QUANTIZE_H
 
@@ -28,6 +28,8 @@ enum qb_status qb_calibration_observe(struct qb_calibration *calibration, int no
  * ADD; where a RELU is fused into it (scheme->fuse), the RELU's tensor in its place; nothing for a CONV that is merged with
  * an ADD (QB_FUSE_CONV_ADD). Other nodes inherit their source's scale and zero point. */
 int qb_calibration_wants(const struct qb_calibration *calibration, int node);
+/* At the end of a pass over all batches: 1 when the scheme's observer needs the same batches once more. */
+int qb_calibration_next_pass(struct qb_calibration *calibration);
 void qb_calibration_free(struct qb_calibration *calibration);
 
 /* qparams by the index of the float node whose tensor is observed (qb_calibration_wants); `set[i]` tells which are there. */

@@ -27,6 +27,8 @@ static const struct {
     {QB_OPTION_EPS, "eps"},
     {QB_OPTION_AVERAGING_CONSTANT, "averaging_constant"},
     {QB_OPTION_BINS, "bins"},
+    {QB_OPTION_PERCENTILE, "percentile"},
+    {QB_OPTION_LEVELS, "levels"},
 };
 enum { OPTION_COUNT = sizeof options / sizeof options[0] };
 
@@ -44,7 +46,7 @@ static void append(char *text, size_t size, const char *word)
 
 static enum qb_status check_observer(const struct half *half, struct qb_error *err)
 {
-    char known[256] = "";
+    char known[1024] = "";
     for (const struct qb_observer_ops *const *ops = qb_observers; *ops; ops++) {
         if (half->weights || !(*ops)->per_channel) {
             append(known, sizeof known, (*ops)->name);
@@ -68,14 +70,41 @@ static enum qb_status check_observer(const struct half *half, struct qb_error *e
     return QB_OK;
 }
 
+static enum qb_status check_scale_rule(const struct half *half, struct qb_error *err)
+{
+    const struct qb_observer_spec *const spec = half->spec;
+    if (spec->scale_rule == QB_SCALE_TORCH) {
+        return QB_OK;
+    }
+    const char *const rule = qb_scale_rule_name(spec->scale_rule);
+    if (spec->has_eps) {
+        return qb_fail(err, QB_EINPUT,
+                       "%s: %s.eps: scale_rule \"%s\" has a smallest scale of its own; only torch "
+                       "has eps",
+                       half->file, half->key, rule);
+    }
+    if (spec->scale_rule == QB_SCALE_NNCF && (spec->has_quant_range || spec->reduce_range)) {
+        return qb_fail(err, QB_EINPUT,
+                       "%s: %s: scale_rule \"nncf\" is for all codes of the dtype; leave out quant_min, "
+                       "quant_max and reduce_range",
+                       half->file, half->key);
+    }
+    if (spec->scale_rule == QB_SCALE_NNCF && half->weights && spec->symmetric && spec->dtype != QB_QINT8) {
+        return qb_fail(err, QB_EINPUT, "%s: %s.dtype: symmetric weights of scale_rule \"nncf\" are qint8",
+                       half->file, half->key);
+    }
+    return QB_OK;
+}
+
 static enum qb_status check_options(const struct half *half, struct qb_error *err)
 {
     const struct qb_observer_spec *const spec = half->spec;
     const struct qb_observer_ops *const ops = qb_observer_find(spec->observer);
-    const unsigned written = (spec->has_quant_range ? QB_OPTION_QUANT_RANGE : 0u) |
-                             (spec->has_eps ? QB_OPTION_EPS : 0u) |
-                             (spec->has_averaging_constant ? QB_OPTION_AVERAGING_CONSTANT : 0u) |
-                             (spec->has_bins ? QB_OPTION_BINS : 0u);
+    const unsigned written =
+        (spec->has_quant_range ? QB_OPTION_QUANT_RANGE : 0u) | (spec->has_eps ? QB_OPTION_EPS : 0u) |
+        (spec->has_averaging_constant ? QB_OPTION_AVERAGING_CONSTANT : 0u) |
+        (spec->has_bins ? QB_OPTION_BINS : 0u) | (spec->has_percentile ? QB_OPTION_PERCENTILE : 0u) |
+        (spec->has_levels ? QB_OPTION_LEVELS : 0u);
     char known[128] = "";
     for (int i = 0; i < OPTION_COUNT; i++) {
         if (ops->options & options[i].bit) {
@@ -104,7 +133,21 @@ static enum qb_status check_options(const struct half *half, struct qb_error *er
         return qb_fail(err, QB_EINPUT, "%s: %s.bins is %d; 1 to %d are expected (default 2048)", half->file,
                        half->key, spec->bins, QB_HISTOGRAM_MAX_BINS);
     }
-    return QB_OK;
+    if (spec->has_percentile && !(spec->percentile > 50 && spec->percentile <= 100)) {
+        return qb_fail(err, QB_EINPUT, "%s: %s.percentile is %g; above 50, at most 100, is expected",
+                       half->file, half->key, spec->percentile);
+    }
+    if (spec->has_levels && (spec->levels < 2 || spec->levels > 256)) {
+        return qb_fail(err, QB_EINPUT, "%s: %s.levels is %d; 2 to 256 are expected", half->file, half->key,
+                       spec->levels);
+    }
+    const int bins = spec->has_bins ? spec->bins : ops->default_bins ? ops->default_bins : qb_spec_bins(spec);
+    if ((ops->options & QB_OPTION_LEVELS) && bins < qb_spec_levels(spec)) {
+        return qb_fail(err, QB_EINPUT,
+                       "%s: %s.levels: %d levels out of %d bins; at least as many bins are expected",
+                       half->file, half->key, qb_spec_levels(spec), bins);
+    }
+    return check_scale_rule(half, err);
 }
 
 static enum qb_status check_quant_range(const struct half *half, struct qb_error *err)

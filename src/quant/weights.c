@@ -7,17 +7,31 @@
 #include "quant/observer.h"
 #include "quant/qparams.h"
 
-/* code = rne(x * (1 / scale)) + zero_point (FBGEMM's Quantize), limited to the range that the scale was
- * derived from (_clamp_weights; the whole dtype's range is its saturation), then shifted inside. */
-static void quantize(const float *wei, size_t count, const struct qb_qparams *q, int shift, int8_t *codes)
+/* code = rne(x * (1 / scale)) + zero_point (FBGEMM's Quantize), rne(x / scale) + zero_point under ONNX
+ * Runtime's rule, limited to the range that the scale was derived from (_clamp_weights; the whole dtype's
+ * range is its saturation), then shifted inside. */
+static void quantize(const float *wei, size_t count, const struct qb_qparams *q, bool divide, int shift,
+                     int8_t *codes)
 {
     const float inverse = 1.0f / q->scale;
     const float low = (float)(q->quant_min - q->zero_point), high = (float)(q->quant_max - q->zero_point);
     for (size_t i = 0; i < count; i++) {
-        float t = nearbyintf(wei[i] * inverse);
+        float t = nearbyintf(divide ? wei[i] / q->scale : wei[i] * inverse);
         t = t > low ? t : low;
         t = t < high ? t : high;
         codes[i] = (int8_t)((int)t + q->zero_point - shift);
+    }
+}
+
+/* NNCF: no channel's limit is below a hundredth of the widest one's. */
+static void raise_small_channels(float *min, float *max, size_t ranges)
+{
+    float widest = 0;
+    for (size_t k = 0; k < ranges; k++) {
+        widest = fmaxf(widest, fmaxf(-min[k], max[k]));
+    }
+    for (size_t k = 0; k < ranges; k++) {
+        max[k] = fmaxf(max[k], fmaxf(-min[k], 0.01f * widest));
     }
 }
 
@@ -27,7 +41,10 @@ static enum qb_status observe(const struct qb_observer_spec *spec, const struct 
 {
     struct qb_observer *observer = NULL;
     QB_TRY(ops->create(spec, ranges, &observer, err));
-    enum qb_status status = ops->observe(observer, wei, count, err);
+    enum qb_status status;
+    do {
+        status = ops->observe(observer, wei, count, err);
+    } while (status == QB_OK && ops->next_pass && ops->next_pass(observer));
     if (status == QB_OK) {
         status = ops->range(observer, min, max, err);
     }
@@ -55,6 +72,9 @@ enum qb_status qb_weights_quantize(const struct qb_observer_spec *spec, const fl
     }
     float *const max = min + ranges;
     enum qb_status status = observe(spec, ops, wei, count, ranges, min, max, err);
+    if (status == QB_OK && spec->scale_rule == QB_SCALE_NNCF && ops->per_channel) {
+        raise_small_channels(min, max, ranges);
+    }
     const int shift = qb_weight_shift(spec->dtype);
     const size_t slice = count / ranges;
     for (size_t k = 0; k < ranges && status == QB_OK; k++) {
@@ -63,7 +83,7 @@ enum qb_status qb_weights_quantize(const struct qb_observer_spec *spec, const fl
         if (status == QB_OK) {
             scales[k] = q.scale;
             zero_points[k] = q.zero_point - shift;
-            quantize(wei + k * slice, slice, &q, shift, codes + k * slice);
+            quantize(wei + k * slice, slice, &q, spec->scale_rule == QB_SCALE_ORT, shift, codes + k * slice);
         }
     }
     free(min);

@@ -140,3 +140,20 @@ struct qb_qparams_table qbt_numbered_qparams(const struct qb_graph *graph, const
     qb_calibration_free(calibration);
     return table;
 }
+
+void qbt_cubic_batch(int b, bool relu, float out[QBT_CUBIC])
+{
+    static const uint32_t seeds[] = {11, 22, 33};
+    static const float factors[] = {1.0f, 1.2f, 1.1f};
+    static float u[4][QBT_CUBIC];
+    for (uint32_t s = 0; s < 4; s++) {
+        qbt_uniform(seeds[b] + s, u[s], QBT_CUBIC);
+    }
+    for (int i = 0; i < QBT_CUBIC; i++) {
+        const float t = ((((u[0][i] + u[1][i]) + u[2][i]) + u[3][i]) - 2) * factors[b];
+        out[i] = t * t * t;
+        if (relu && !(out[i] > 0)) {
+            out[i] = 0;
+        }
+    }
+}

@@ -16,6 +16,10 @@ void qbt_uniform(uint32_t seed, float *out, size_t count);
 enum { QBT_SMALL = 4096 };
 void qbt_small_batch(int b, bool relu, float out[QBT_SMALL]);
 
+/* Batch b (0..2) of the cubic set: heavy tails, the cube of a sum of four uniform numbers. */
+enum { QBT_CUBIC = 65536 };
+void qbt_cubic_batch(int b, bool relu, float out[QBT_CUBIC]);
+
 /* The published ResNet8 as a canonical graph: input, conv .. conv_8, relu .. relu_6, add .. add_2, avgpool,
  * dense, softmax; weights and biases are numbers of the generator. Free with qb_arena_destroy(graph->arena).
  */

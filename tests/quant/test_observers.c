@@ -15,8 +15,6 @@
 #include "quant_testing.h"
 #include "test_observer_options.h"
 
-enum { CUBIC = 65536 };
-
 static struct qb_observer *make(const struct qb_observer_spec *spec)
 {
     struct qb_error err;
@@ -38,32 +36,14 @@ static struct qb_qparams finish(const struct qb_observer_spec *spec, struct qb_o
     return q;
 }
 
-/* Heavy tails: the cube of a sum of four uniform numbers. */
-static void cubic_batch(int b, bool relu, float *out)
-{
-    static const uint32_t seeds[] = {11, 22, 33};
-    static const float factors[] = {1.0f, 1.2f, 1.1f};
-    static float u[4][CUBIC];
-    for (uint32_t s = 0; s < 4; s++) {
-        qbt_uniform(seeds[b] + s, u[s], CUBIC);
-    }
-    for (int i = 0; i < CUBIC; i++) {
-        const float t = ((((u[0][i] + u[1][i]) + u[2][i]) + u[3][i]) - 2) * factors[b];
-        out[i] = t * t * t;
-        if (relu && !(out[i] > 0)) {
-            out[i] = 0;
-        }
-    }
-}
-
 static void test_generator(void **state)
 {
     (void)state;
-    static float x[CUBIC];
-    cubic_batch(0, false, x);
+    static float x[QBT_CUBIC];
+    qbt_cubic_batch(0, false, x);
     assert_true(x[0] == -1.11306393f && x[1] == -0.0430753119f && x[2] == -0.115111403f);
     double sum = 0;
-    for (int i = 0; i < CUBIC; i++) {
+    for (int i = 0; i < QBT_CUBIC; i++) {
         sum += (double)x[i];
     }
     assert_true(fabs(sum + 225.950064) < 1e-6);
@@ -87,13 +67,13 @@ static void test_cubic_set(void **state)
         {{.observer = "histogram"}, true, 0.0494852364f, 0},
         {{.observer = "histogram", .reduce_range = true}, true, 0.0993601233f, 0},
     };
-    static float x[CUBIC];
+    static float x[QBT_CUBIC];
     for (size_t r = 0; r < sizeof rows / sizeof rows[0]; r++) {
         struct qb_observer *const o = make(&rows[r].spec);
         for (int b = 0; b < 3; b++) {
             struct qb_error err;
-            cubic_batch(b, rows[r].relu, x);
-            qbt_ok(o->ops->observe(o, x, CUBIC, &err), &err);
+            qbt_cubic_batch(b, rows[r].relu, x);
+            qbt_ok(o->ops->observe(o, x, QBT_CUBIC, &err), &err);
         }
         const struct qb_qparams q = finish(&rows[r].spec, o);
         if (q.scale != rows[r].scale || q.zero_point != rows[r].zero_point) {
@@ -106,18 +86,18 @@ static void test_cubic_set(void **state)
 static void test_cubic_search(void **state)
 {
     (void)state;
-    static float x[CUBIC];
+    static float x[QBT_CUBIC];
     const struct qb_observer_spec spec = {.observer = "histogram"};
     struct qb_observer *const o = make(&spec);
     struct qb_error err;
     for (int b = 0; b < 3; b++) {
-        cubic_batch(b, false, x);
-        qbt_ok(o->ops->observe(o, x, CUBIC, &err), &err);
+        qbt_cubic_batch(b, false, x);
+        qbt_ok(o->ops->observe(o, x, QBT_CUBIC, &err), &err);
     }
     float min, max;
     const float *const hist = qb_observer_histogram_state(o, &min, &max);
     assert_true(min == -13.3852348f && max == 13.6519651f);
-    assert_true(fabsf(qb_torch_sum(hist, 2048) - 3 * CUBIC) < 1);
+    assert_true(fabsf(qb_torch_sum(hist, 2048) - 3 * QBT_CUBIC) < 1);
     qbt_ok(o->ops->range(o, &min, &max, &err), &err);
     assert_true(min == -13.3852348f && max == 13.2031059f);
     o->ops->destroy(o);
@@ -297,9 +277,15 @@ static void test_bad_values(void **state)
             x[at] = (float)at;
         }
         qbt_error((*ops)->range(o, &min, &max, &err), QB_EINPUT, &err, "has seen no");
-        qbt_ok((*ops)->observe(o, x, 40, &err), &err);
+        do {
+            qbt_ok((*ops)->observe(o, x, 40, &err), &err);
+        } while ((*ops)->next_pass && (*ops)->next_pass(o));
         qbt_ok((*ops)->range(o, &min, &max, &err), &err);
-        assert_true(min == 0 && max > 30 && max <= 39);
+        if ((*ops)->options & QB_OPTION_AVERAGING_CONSTANT || strstr((*ops)->name, "minmax")) {
+            assert_true(min == 0 && max == 39);
+        }
+        /* ACIQ's laws are for many values; the others stay near what was seen. */
+        assert_true(min <= 0 && max > 30 && max < (strstr((*ops)->name, "aciq") ? 200 : 40));
         (*ops)->destroy(o);
     }
 }

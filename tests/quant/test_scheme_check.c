@@ -52,6 +52,44 @@ static void test_observer_names(void **state)
     qbt_error(qb_scheme_check(&s, &err), QB_EINPUT, &err, "fbgemm: weights.observer is missing");
 }
 
+static void test_calibrator_options(void **state)
+{
+    (void)state;
+    struct qb_error err;
+    struct qb_scheme s = qbt_fbgemm();
+    s.activations = (struct qb_observer_spec){.observer = "ort_entropy", .has_levels = true, .levels = 129};
+    refuse(&s, QB_EINPUT, "activations.levels", "129 levels out of 128 bins");
+    s.activations.has_bins = true;
+    s.activations.bins = 129;
+    qbt_ok(qb_scheme_check(&s, &err), &err);
+    s.activations.observer = "trt_percentile";
+    refuse(&s, QB_EINPUT, "activations.levels", "quant_min, quant_max, eps, bins, percentile");
+    s.activations.has_levels = false;
+    s.activations.has_percentile = true;
+    s.activations.percentile = 50;
+    refuse(&s, QB_EINPUT, "activations.percentile", "above 50");
+    s.activations.percentile = 100;
+    qbt_ok(qb_scheme_check(&s, &err), &err);
+    s.activations.scale_rule = QB_SCALE_ORT;
+    qbt_ok(qb_scheme_check(&s, &err), &err);
+    s.activations.has_eps = true;
+    s.activations.eps = 0.1f;
+    refuse(&s, QB_EINPUT, "activations.eps", "only torch has eps");
+    s.activations.has_eps = false;
+    s.activations.scale_rule = QB_SCALE_NNCF;
+    qbt_ok(qb_scheme_check(&s, &err), &err);
+    s.activations.reduce_range = true;
+    refuse(&s, QB_EINPUT, "activations", "all codes of the dtype");
+    s = qbt_fbgemm();
+    s.weights.scale_rule = QB_SCALE_NNCF;
+    qbt_ok(qb_scheme_check(&s, &err), &err);
+    s.weights.dtype = QB_QUINT8;
+    refuse(&s, QB_EINPUT, "weights.dtype", "are qint8");
+    s = qbt_fbgemm();
+    s.activations.observer = "per_channel_mse";
+    refuse(&s, QB_EINPUT, "activations.observer", "only weights can have");
+}
+
 static void test_options(void **state)
 {
     (void)state;
@@ -148,11 +186,9 @@ static void test_users_of_the_check(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_accepted),
-        cmocka_unit_test(test_observer_names),
-        cmocka_unit_test(test_options),
-        cmocka_unit_test(test_quant_range),
-        cmocka_unit_test(test_fusion_needs_arithmetic),
+        cmocka_unit_test(test_accepted),           cmocka_unit_test(test_observer_names),
+        cmocka_unit_test(test_calibrator_options), cmocka_unit_test(test_options),
+        cmocka_unit_test(test_quant_range),        cmocka_unit_test(test_fusion_needs_arithmetic),
         cmocka_unit_test(test_users_of_the_check),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
