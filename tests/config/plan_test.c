@@ -137,6 +137,16 @@ static void test_shipped(void **state)
     assert_int_equal(plan.entry_count, 2);
     assert_int_equal(plan.data.images, 1000);
     qb_plan_free(&plan);
+    /* configs/schemes.yaml runs every scheme that is shipped. */
+    struct qb_arena *const arena = qb_arena_create();
+    const char **names;
+    unsigned count;
+    qbt_ok(qb_scheme_list(scheme_dirs, arena, &names, &count, &err), &err);
+    qbt_ok(qb_plan_load(qbt_source("configs/schemes.yaml"), scheme_dirs, engines, &plan, &err), &err);
+    assert_int_equal(plan.scheme_count, count);
+    assert_int_equal(plan.entry_count, 2 * count - 1);
+    qb_plan_free(&plan);
+    qb_arena_destroy(arena);
 }
 
 struct change {
@@ -167,7 +177,7 @@ static void test_errors(void **state)
         {"schemes: [fp32, fbgemm]", "schemes: fbgemm",
          "e.yaml:9: schemes: expected a list of 1 to 64 entries, found 'fbgemm'"},
         {"schemes: [fp32, fbgemm]", "schemes: [fp32, fbgemmm]",
-         "e.yaml:9: schemes[1]: there is no scheme 'fbgemmm'; the schemes are fp32, default"},
+         "e.yaml:9: schemes[1]: there is no scheme 'fbgemmm'; the schemes are fp32, "},
         {"schemes: [fp32, fbgemm]", "schemes: [fp32, {a: b}]", "e.yaml:9: schemes[1]: expected a text"},
         {"schemes: [fp32, fbgemm]", "schemes: [fp32, fp32]",
          "e.yaml:9: schemes[1]: scheme 'fp32' is listed twice"},
