@@ -22,7 +22,7 @@ void qb_quantize_init(float inverse, int32_t zero_point, struct qb_quantize *out
     out->inverse = inverse;
     out->zero_point = zero_point;
     for (int p = 0; p < 256; p++) {
-        const int32_t code = (int32_t)rintf(fminf((float)p * inverse, QB_QUANTIZE_LIMIT)) + zero_point;
-        out->table[p] = (uint8_t)(code < 0 ? 0 : code > 255 ? 255 : code);
+        const float code = fmaf((float)p, inverse, (float)zero_point);
+        out->table[p] = (uint8_t)(int32_t)rintf(fminf(code, 255.0F));
     }
 }

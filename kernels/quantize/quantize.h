@@ -1,4 +1,4 @@
-/* Pixels to codes: dst = sat(rne((float)p * inverse) + zero_point), which is table[p].
+/* Pixels to codes: dst = sat(rne(fma(p, inverse, zero_point))), which is table[p].
  *
  * src: h x w x c bytes without gaps. dst: pixels `step` bytes and rows `pitch` bytes apart, step >= c; bytes
  * c .. step - 1 of a pixel become 0. Exactly those are read and written. No overlap. */
@@ -10,7 +10,7 @@
 
 #include "base/cpu.h"
 
-/* A product above this is a code above 255 whatever the zero point. */
+/* Rounds to an int32, and saturates like everything above it. */
 #define QB_QUANTIZE_LIMIT 1024.0F
 
 struct qb_quantize {

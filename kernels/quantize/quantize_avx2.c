@@ -9,8 +9,8 @@
 /* Two pixels. */
 QB_INLINE __m256i value(const struct qb_quantize *q, __m128i pixels)
 {
-    const __m256 v =
-        _mm256_mul_ps(_mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(pixels)), _mm256_set1_ps(q->inverse));
+    const __m256 v = _mm256_fmadd_ps(_mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(pixels)),
+                                     _mm256_set1_ps(q->inverse), _mm256_set1_ps((float)q->zero_point));
     return _mm256_cvtps_epi32(_mm256_min_ps(v, _mm256_set1_ps(QB_QUANTIZE_LIMIT)));
 }
 
@@ -23,7 +23,7 @@ QB_INLINE __m256i pixels8(const struct qb_quantize *q, const uint8_t *src)
                   b = _mm_shuffle_epi8(_mm_loadu_si128((const __m128i *)(const void *)(src + 8)), last);
     const __m256i t[4] = {value(q, a), value(q, _mm_bsrli_si128(a, 8)), value(q, b),
                           value(q, _mm_bsrli_si128(b, 8))};
-    const __m256i codes = qb_tail256_pack(t, _mm256_set1_epi16((short)q->zero_point), _mm256_setzero_si256());
+    const __m256i codes = qb_tail256_pack(t, _mm256_setzero_si256(), _mm256_setzero_si256());
     return _mm256_and_si256(codes, _mm256_set1_epi32(0x00ffffff));
 }
 

@@ -10,8 +10,8 @@
 QB_INLINE __m512i value(const struct qb_quantize *q, const uint8_t *src, __m128i order)
 {
     const __m128i pixels = _mm_shuffle_epi8(_mm_loadu_si128((const __m128i *)(const void *)src), order);
-    const __m512 v =
-        _mm512_mul_ps(_mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(pixels)), _mm512_set1_ps(q->inverse));
+    const __m512 v = _mm512_fmadd_ps(_mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(pixels)),
+                                     _mm512_set1_ps(q->inverse), _mm512_set1_ps((float)q->zero_point));
     return _mm512_cvtps_epi32(_mm512_min_ps(v, _mm512_set1_ps(QB_QUANTIZE_LIMIT)));
 }
 
@@ -22,9 +22,7 @@ QB_INLINE __m512i pixels16(const struct qb_quantize *q, const uint8_t *src)
                   last = _mm_setr_epi8(4, 5, 6, -1, 7, 8, 9, -1, 10, 11, 12, -1, 13, 14, 15, -1);
     const __m512i t[4] = {value(q, src, first), value(q, src + 12, first), value(q, src + 24, first),
                           value(q, src + 32, last)};
-    const __m512i codes =
-        qb_tail512_pack_affine(t, _mm512_set1_epi16((short)q->zero_point), _mm512_setzero_si512());
-    return _mm512_and_si512(codes, _mm512_set1_epi32(0x00ffffff));
+    return _mm512_and_si512(qb_tail512_pack(t), _mm512_set1_epi32(0x00ffffff));
 }
 
 static void run(const struct qb_quantize *q, const uint8_t *src, int h, int w, int c, uint8_t *dst,

@@ -23,7 +23,7 @@ struct qb_qparams {
 };
 
 enum qb_qop {
-    QB_QOP_INPUT,   /* pixel p -> clamp(rne(p * (1 / scale)) + zero_point, 0, 255) */
+    QB_QOP_INPUT,   /* pixel p -> clamp(rne(fma(p, 1 / scale, zero_point)), 0, 255) */
     QB_QOP_CONV,
     QB_QOP_DENSE,
     QB_QOP_ADD,

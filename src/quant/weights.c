@@ -7,19 +7,35 @@
 #include "quant/observer.h"
 #include "quant/qparams.h"
 
-/* code = rne(x * (1 / scale)) + zero_point (FBGEMM's Quantize), rne(x / scale) + zero_point under ONNX
- * Runtime's rule, limited to the range that the scale was derived from (_clamp_weights; the whole dtype's
- * range is its saturation), then shifted inside. */
-static void quantize(const float *wei, size_t count, const struct qb_qparams *q, bool divide, int shift,
+/* How zero point and rounding meet; the three part near ties, the first two only where the zero point is not
+ * 0. */
+enum rounding {
+    PER_TENSOR,  /* rne(fma(x, 1 / scale, zero_point)): quantize_per_tensor, FBGEMM's QuantizeAvx2 */
+    PER_CHANNEL, /* rne(x * (1 / scale) + zero_point), three roundings: quantize_per_channel, FBGEMM's
+                    Quantize */
+    DIVIDE,      /* rne(x / scale) + zero_point: ONNX Runtime's rule */
+};
+
+static float rounded(enum rounding how, float x, float scale, float zero_point)
+{
+    switch (how) {
+    case PER_TENSOR: return nearbyintf(fmaf(x, 1.0f / scale, zero_point));
+    case PER_CHANNEL: return nearbyintf(x * (1.0f / scale) + zero_point);
+    default: return nearbyintf(x / scale) + zero_point;
+    }
+}
+
+/* Codes limited to the range that the scale was derived from (_clamp_weights; the whole dtype's range is its
+ * saturation), then shifted inside. */
+static void quantize(const float *wei, size_t count, const struct qb_qparams *q, enum rounding how, int shift,
                      int8_t *codes)
 {
-    const float inverse = 1.0f / q->scale;
-    const float low = (float)(q->quant_min - q->zero_point), high = (float)(q->quant_max - q->zero_point);
+    const float low = (float)q->quant_min, high = (float)q->quant_max;
     for (size_t i = 0; i < count; i++) {
-        float t = nearbyintf(divide ? wei[i] / q->scale : wei[i] * inverse);
+        float t = rounded(how, wei[i], q->scale, (float)q->zero_point);
         t = t > low ? t : low;
         t = t < high ? t : high;
-        codes[i] = (int8_t)((int)t + q->zero_point - shift);
+        codes[i] = (int8_t)((int)t - shift);
     }
 }
 
@@ -75,6 +91,9 @@ enum qb_status qb_weights_quantize(const struct qb_observer_spec *spec, const fl
     if (status == QB_OK && spec->scale_rule == QB_SCALE_NNCF && ops->per_channel) {
         raise_small_channels(min, max, ranges);
     }
+    const enum rounding how = spec->scale_rule == QB_SCALE_ORT ? DIVIDE
+                              : ops->per_channel               ? PER_CHANNEL
+                                                               : PER_TENSOR;
     const int shift = qb_weight_shift(spec->dtype);
     const size_t slice = count / ranges;
     for (size_t k = 0; k < ranges && status == QB_OK; k++) {
@@ -83,7 +102,7 @@ enum qb_status qb_weights_quantize(const struct qb_observer_spec *spec, const fl
         if (status == QB_OK) {
             scales[k] = q.scale;
             zero_points[k] = q.zero_point - shift;
-            quantize(wei + k * slice, slice, &q, spec->scale_rule == QB_SCALE_ORT, shift, codes + k * slice);
+            quantize(wei + k * slice, slice, &q, how, shift, codes + k * slice);
         }
     }
     free(min);

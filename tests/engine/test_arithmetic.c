@@ -255,6 +255,13 @@ static void input_codes(void **state)
     qb_input_table(&(struct qb_qparams){.scale = 1e-30F, .zero_point = 0}, table);
     assert_int_equal(table[0], 0);
     assert_int_equal(table[1], 255);
+    /* The zero point decides ties: 126.5 goes to even, where 63.5 alone would go up.
+     * torch.quantize_per_tensor of 2.13 gives the same. */
+    qb_input_table(&(struct qb_qparams){.scale = 255.0F / 63.5F, .zero_point = 63}, table);
+    assert_int_equal(table[255], 126);
+    qb_input_table(&(struct qb_qparams){.scale = 2.0F, .zero_point = 127}, table);
+    assert_int_equal(table[1], 128);
+    assert_int_equal(table[3], 128);
     /* Multiplication with the reciprocal, not division. */
     bool differ = false;
     for (int scale = 1; scale < 255; scale++) {

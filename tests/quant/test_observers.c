@@ -392,11 +392,14 @@ static void test_weights(void **state)
     assert_true(q.scales[0] == scales[2]);
     assert_memory_equal(q.codes, per_tensor, 36);
 
-    /* quint8 weights are held 128 lower, zero point too: symmetric ones are the qint8 codes. */
+    /* quint8 weights are held 128 lower, zero point too: symmetric ones are the qint8 codes, but near a tie
+     * that the zero point decides (as in torch.quantize_per_tensor). */
     spec.dtype = QB_QUINT8;
     qbt_ok(qb_weights_quantize(&spec, wei, 4, 9, arena, &q, &err), &err);
     assert_int_equal(q.zero_points[0], 0);
-    assert_memory_equal(q.codes, per_tensor, 36);
+    assert_int_equal(q.codes[22], -127);
+    assert_memory_equal(q.codes, per_tensor, 22);
+    assert_memory_equal(q.codes + 23, per_tensor + 23, 36 - 23);
     spec.symmetric = false;
     spec.observer = "per_channel_minmax";
     qbt_ok(qb_weights_quantize(&spec, wei, 4, 9, arena, &q, &err), &err);
@@ -433,6 +436,21 @@ static void test_weights(void **state)
     assert_memory_equal(q.codes, even, sizeof even);
     spec.observer = "per_channel_minmax";
 
+    /* Near ties of affine weights, recorded from torch 2.13's _quantize_weight: the two kinds round in
+     * different ways. Scale 0.01, zero point -23. */
+    static const float near[] = {-0x1.0cccccp+0f, 0x1.8p+0f,       0x1.0a3d6ep-4f,  0x1.b0a3d6p-1f,
+                                 0x1.51eb84p-3f,  -0x1.fd70a4p-1f, -0x1.91eb86p-1f, 0x1.63d70ap-1f};
+    static const int8_t one_rounding[] = {-128, 127, -17, 61, -7, -122, -102, 46},
+                        two_roundings[] = {-128, 127, -16, 62, -6, -122, -102, 46};
+    spec = (struct qb_observer_spec){.observer = "minmax", .dtype = QB_QINT8};
+    qbt_ok(qb_weights_quantize(&spec, near, 1, 8, arena, &q, &err), &err);
+    assert_true(q.scales[0] == 0.01f && q.zero_points[0] == -23);
+    assert_memory_equal(q.codes, one_rounding, 8);
+    spec.observer = "per_channel_minmax";
+    qbt_ok(qb_weights_quantize(&spec, near, 1, 8, arena, &q, &err), &err);
+    assert_memory_equal(q.codes, two_roundings, 8);
+
+    spec.symmetric = true;
     wei[11] = NAN;
     qbt_error(qb_weights_quantize(&spec, wei, 4, 9, arena, &q, &err), QB_EINPUT, &err,
               "value 11 of 36 is NaN");

@@ -86,6 +86,6 @@ void qb_input_table(const struct qb_qparams *q, uint8_t table[256])
 {
     const float inverse = 1.0F / q->scale;
     for (int p = 0; p < 256; p++) {
-        table[p] = qb_round_then_add((float)p * inverse, q->zero_point, 0);
+        table[p] = (uint8_t)qb_rne(qb_limit(fmaf((float)p, inverse, (float)q->zero_point), 0.0F, 255.0F));
     }
 }

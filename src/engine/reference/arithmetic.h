@@ -29,7 +29,8 @@
  *   AVGPOOL      dst = sat(rne((float)(sum of src) * (1 / n)))  raw codes: at ties an odd zero point differs
  * from fbgemm
  *
- * Both: INPUT dst = sat(rne((float)p * (1 / s)) + z); RELU dst = max(src, z); logits s * (float)(code - z).
+ * Both: INPUT dst = sat(rne(fma((float)p, 1 / s, (float)z))), as torch.quantize_per_tensor; RELU dst =
+ * max(src, z); logits s * (float)(code - z).
  */
 #ifndef QB_ENGINE_REFERENCE_ARITHMETIC_H
 #define QB_ENGINE_REFERENCE_ARITHMETIC_H
