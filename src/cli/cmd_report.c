@@ -56,7 +56,7 @@ static enum qb_status report(const struct options *o, struct qb_error *err)
     struct qb_row *rows = NULL;
     size_t count = 0;
     char *text = NULL;
-    enum qb_status status = qb_store_open(path, &store, err);
+    enum qb_status status = qb_store_open_read(path, &store, err);
     if (status == QB_OK) {
         status = qb_store_rows(store, o->experiment, o->run, &rows, &count, err);
     }

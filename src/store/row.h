@@ -57,6 +57,8 @@ struct qb_store;
 /* Opens or makes the database; the folder is made if absent. A read-only place, a file that is not ours, a newer schema:
  * one sentence. */
 enum qb_status qb_store_open(const char *path, struct qb_store **out, struct qb_error *err);
+/* Opens an existing database for reading alone: a file or folder that this process may not write will do. */
+enum qb_status qb_store_open_read(const char *path, struct qb_store **out, struct qb_error *err);
 void qb_store_close(struct qb_store *store);
 
 /* One transaction: after a kill or a power cut the row is there completely or not at all. key and run must not be empty.

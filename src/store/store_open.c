@@ -6,6 +6,7 @@
  * https://www.sqlite.org/fileformat2.html, 1.3. */
 #include "store/store_internal.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <libgen.h>
@@ -323,6 +324,43 @@ static enum qb_status open_existing(struct qb_store *store, struct qb_error *err
     return add_new_columns(store, err);
 }
 
+/* "file:" URI of a path: SQLite takes "immutable" (no journal, no locks) only there. */
+static char *immutable_uri(const char *path)
+{
+    struct qb_sql uri = {.text = NULL};
+    qb_sql_add(&uri, "file:");
+    for (const unsigned char *p = (const unsigned char *)path; *p; p++) {
+        const bool plain = isalnum(*p) || strchr("/._-", *p);
+        qb_sql_add(&uri, plain ? "%c" : "%%%02x", *p);
+    }
+    qb_sql_add(&uri, "?immutable=1");
+    if (uri.failed) {
+        free(uri.text);
+        return NULL;
+    }
+    return uri.text;
+}
+
+/* Reading in WAL mode needs to write beside the database, unless nothing can be in the journal: a database
+ * that was closed has none. */
+static enum qb_status open_unwritable(struct qb_store *store, struct qb_error *err)
+{
+    QB_TRY(check_header(store->path, err));
+    char *const uri = immutable_uri(store->path);
+    if (!uri) {
+        return qb_fail_memory(err, strlen(store->path));
+    }
+    const bool journal = has_journal(store->path);
+    const int code = sqlite3_open_v2(journal ? store->path : uri, &store->db,
+                                     SQLITE_OPEN_READONLY | (journal ? 0 : SQLITE_OPEN_URI), NULL);
+    free(uri);
+    if (code != SQLITE_OK) {
+        return qb_store_fail(store->path, store->db, "cannot be opened", err);
+    }
+    sqlite3_busy_timeout(store->db, QB_STORE_BUSY_MS);
+    return check_content(store, err);
+}
+
 static enum qb_status open_or_make(struct qb_store *store, const char *dir, struct qb_error *err)
 {
     struct stat st;
@@ -340,7 +378,20 @@ static enum qb_status open_or_make(struct qb_store *store, const char *dir, stru
     return open_existing(store, err);
 }
 
-enum qb_status qb_store_open(const char *path, struct qb_store **out, struct qb_error *err)
+static enum qb_status open_to_read(struct qb_store *store, const char *dir, struct qb_error *err)
+{
+    if (access(store->path, F_OK) != 0) {
+        return qb_fail(err, errno == ENOENT ? QB_ENOTFOUND : QB_EIO, "%s: cannot be opened: %s", store->path,
+                       strerror(errno));
+    }
+    const bool writable = access(store->path, R_OK | W_OK) == 0 && access(dir, W_OK | X_OK) == 0;
+    return writable ? open_or_make(store, dir, err) : open_unwritable(store, err);
+}
+
+static enum qb_status open_store(const char *path,
+                                 enum qb_status (*open_file)(struct qb_store *store, const char *dir,
+                                                             struct qb_error *err),
+                                 struct qb_store **out, struct qb_error *err)
 {
     if (!*path) {
         return qb_fail(err, QB_EINPUT, "the results database has no path");
@@ -353,7 +404,7 @@ enum qb_status qb_store_open(const char *path, struct qb_store **out, struct qb_
         free(store);
         return qb_fail_memory(err, strlen(path));
     }
-    const enum qb_status status = open_or_make(store, dirname(copy), err);
+    const enum qb_status status = open_file(store, dirname(copy), err);
     free(copy);
     if (status != QB_OK) {
         qb_store_close(store);
@@ -361,6 +412,16 @@ enum qb_status qb_store_open(const char *path, struct qb_store **out, struct qb_
     }
     *out = store;
     return QB_OK;
+}
+
+enum qb_status qb_store_open(const char *path, struct qb_store **out, struct qb_error *err)
+{
+    return open_store(path, open_or_make, out, err);
+}
+
+enum qb_status qb_store_open_read(const char *path, struct qb_store **out, struct qb_error *err)
+{
+    return open_store(path, open_to_read, out, err);
 }
 
 void qb_store_close(struct qb_store *store)

@@ -344,6 +344,56 @@ static void test_read_only(void **state)
     free_place(&place);
 }
 
+/* Reads as an ordinary user what another one wrote; exit code 0 when `want` rows of run1 were there. */
+static void assert_read_unprivileged(const struct place *place, size_t want)
+{
+    fflush(NULL);
+    const pid_t pid = fork();
+    if (pid == 0) {
+        struct qb_store *store = NULL;
+        struct qb_row *rows = NULL;
+        struct qb_error err = {.text = ""};
+        size_t count = 0;
+        if (geteuid() == 0 && setresuid(65534, 65534, 65534) != 0) {
+            _exit(2);
+        }
+        if (qb_store_open_read(place->path, &store, &err) != QB_OK ||
+            qb_store_rows(store, NULL, "run1", &rows, &count, &err) != QB_OK || count != want) {
+            fprintf(stderr, "%zu rows, \"%s\"\n", count, err.text);
+            _exit(1);
+        }
+        free(rows);
+        qb_store_close(store);
+        _exit(0);
+    }
+    int code = -1;
+    assert_int_equal(waitpid(pid, &code, 0), pid);
+    assert_int_equal(code, 0);
+}
+
+static void test_reading_needs_no_right_to_write(void **state)
+{
+    (void)state;
+    struct place place = make_place();
+    free(place.path);
+    place.path = qb_path_join(place.dir, "odd name?%41#.db");
+    struct qb_store *store = NULL;
+    qbt_error(qb_store_open_read(place.path, &store, &place.err), QB_ENOTFOUND, &place.err, "odd name");
+    assert_int_equal(count_files(place.dir), 0);
+    store = must_open(&place);
+    const struct qb_row row = make_row(1, "run1");
+    must_put(store, &row);
+    qb_store_close(store);
+    assert_int_equal(chmod(place.path, 0444), 0);
+    assert_int_equal(chmod(place.dir, 0555), 0);
+    assert_read_unprivileged(&place, 1);
+    assert_int_equal(count_files(place.dir), 1);
+    assert_int_equal(chmod(place.dir, 0777), 0);
+    assert_int_equal(chmod(place.path, 0666), 0);
+    assert_read_unprivileged(&place, 1);
+    free_place(&place);
+}
+
 /* Cut at many lengths and with bytes changed: an error or a working store, never a crash, never litter. */
 static void test_damaged(void **state)
 {
@@ -428,6 +478,7 @@ int main(void)
         cmocka_unit_test(test_refused_files),
         cmocka_unit_test(test_missing_folders_are_made),
         cmocka_unit_test(test_read_only),
+        cmocka_unit_test(test_reading_needs_no_right_to_write),
         cmocka_unit_test(test_damaged),
         cmocka_unit_test(test_older_columns),
     };
