@@ -95,7 +95,7 @@ enum qb_status qb_cpu_select(const char *name, enum qb_isa *out, struct qb_error
     if (!name || strcmp(name, "best") == 0) {
         name = getenv("QB_ISA");
         source = "QB_ISA";
-        if (!name || strcmp(name, "best") == 0) {
+        if (!name || !*name || strcmp(name, "best") == 0) {
             *out = qb_cpu_best(QB_ISA_AMX);
             return QB_OK;
         }

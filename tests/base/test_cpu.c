@@ -92,6 +92,9 @@ static void the_variable_decides_when_nothing_else_does(void **state)
         setenv("QB_ISA", "best", 1);
         qbt_ok(qb_cpu_select(open[i], &isa, &err), &err);
         assert_int_equal(isa, qb_cpu_best(QB_ISA_AMX));
+        setenv("QB_ISA", "", 1);
+        qbt_ok(qb_cpu_select(open[i], &isa, &err), &err);
+        assert_int_equal(isa, qb_cpu_best(QB_ISA_AMX));
         setenv("QB_ISA", "ref", 1);
         qbt_ok(qb_cpu_select(open[i], &isa, &err), &err);
         assert_int_equal(isa, QB_ISA_REF);
