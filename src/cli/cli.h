@@ -39,6 +39,11 @@ bool cli_is_json(struct argp_state *state, const char *text);
 
 /* A progress line on stderr with percentage, and estimated time left: redrawn in place on a terminal, silent elsewhere. */
 extern const struct qb_progress cli_progress;
+/* Names what the following progress belongs to ("3/18 fbgemm on onednn"): in front of the line on a terminal, a line of
+ * its own elsewhere. */
+void cli_step(const char *format, ...) __attribute__((format(printf, 1, 2)));
+/* Estimated seconds to the end of the whole command; negative: unknown. */
+void cli_time_left(double seconds);
 /* Ends a progress line. */
 void cli_progress_end(void);
 

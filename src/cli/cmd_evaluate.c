@@ -63,7 +63,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 
 static double percent(uint64_t part, uint64_t whole)
 {
-    return whole ? 100.0 * (double)part / (double)whole : 0.0;
+    return 100.0 * (double)part / (double)whole;
 }
 
 /* How many times smaller than as floats. */
@@ -86,14 +86,20 @@ static void print_text(const struct options *o, const struct pipeline_model *mod
     printf("logits   sha256 %s\n\n", outputs->logits_sha256);
     printf("%-12s %8s %8s %9s\n", "class", "correct", "total", "accuracy");
     for (int c = 0; c < QB_CLASSES; c++) {
-        printf("%-12s %8llu %8llu %7.2f %%\n", qb_class_names[c], (unsigned long long)score->class_correct[c],
-               (unsigned long long)score->class_total[c], percent(score->class_correct[c], score->class_total[c]));
+        printf("%-12s %8llu %8llu ", qb_class_names[c], (unsigned long long)score->class_correct[c],
+               (unsigned long long)score->class_total[c]);
+        if (score->class_total[c]) {
+            printf("%7.2f %%\n", percent(score->class_correct[c], score->class_total[c]));
+        } else {
+            puts("        -");
+        }
     }
 }
 
-static double fraction(uint64_t part, uint64_t whole)
+/* null when there were no images of a class. */
+static json_t *fraction(uint64_t part, uint64_t whole)
 {
-    return whole ? (double)part / (double)whole : 0.0;
+    return whole ? json_real((double)part / (double)whole) : json_null();
 }
 
 static void print_json(const struct options *o, const struct pipeline_model *model, const struct qb_dataset *set,
@@ -103,12 +109,12 @@ static void print_json(const struct options *o, const struct pipeline_model *mod
     json_t *const classes = json_array();
     for (int c = 0; c < QB_CLASSES; c++) {
         json_array_append_new(classes,
-                              json_pack("{s:s,s:I,s:I,s:f}", "class_name", qb_class_names[c], "correct",
+                              json_pack("{s:s,s:I,s:I,s:o}", "class_name", qb_class_names[c], "correct",
                                         (json_int_t)score->class_correct[c], "total", (json_int_t)score->class_total[c],
                                         "accuracy", fraction(score->class_correct[c], score->class_total[c])));
     }
     json_t *const root = json_pack(
-        "{s:i, s:{s:s,s:s,s:b,s:s,s:s,s:I,s:I,s:f}, s:{s:s,s:b,s:s,s:s}, s:{s:s,s:s,s:i,s:s,s:b}, s:{s:I,s:I,s:f,s:[f,f]}, s:o, s:s}",
+        "{s:i, s:{s:s,s:s,s:b,s:s,s:s,s:I,s:I,s:f}, s:{s:s,s:b,s:s,s:s}, s:{s:s,s:s,s:i,s:s,s:b}, s:{s:I,s:I,s:o,s:[f,f]}, s:o, s:s}",
         "schema_version", 1, "model", "path", o->model, "sha256", model->graph->sha256, "quantized",
         (int)model->graph->quantized, "scheme", model->qgraph ? model->qgraph->scheme : "fp32", "arithmetic",
         model->qgraph ? qb_arithmetic_name(model->qgraph->arithmetic) : "float32", "bytes",
@@ -189,7 +195,7 @@ int cmd_evaluate(int argc, char **argv)
                                      "Scores a model on the CIFAR-10 test images. The JSON form is stable: schema_version, "
                                      "model {path, sha256, quantized, scheme, arithmetic, bytes, fp32_bytes, reduction}, data, "
                                      "engine, overall {correct, total, accuracy, wilson95}, per_class "
-                                     "[{class_name, correct, total, accuracy}], logits_sha256; accuracies are fractions.",
+                                     "[{class_name, correct, total, accuracy}], logits_sha256; accuracies are fractions, null for a class without images.",
                                      NULL, NULL, NULL};
     struct options o = {.engine = "onednn", .threads = 1, .batch = 50};
     cli_parse(&argp, argc, argv, &o);

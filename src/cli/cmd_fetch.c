@@ -57,19 +57,19 @@ static void draw(void *ctx, const char *what, uint64_t done, uint64_t total)
         started = qb_now_ns();
     }
     const double seconds = (double)(qb_now_ns() - started) / 1e9;
-    char text[64];
+    char text[80];
     if (total) {
-        snprintf(text, sizeof text, "%.20s %.1f of %.1f MB, %.1f MB/s", what, (double)done / 1e6, (double)total / 1e6,
+        snprintf(text, sizeof text, "%.27s %.1f of %.1f MB, %.1f MB/s", what, (double)done / 1e6, (double)total / 1e6,
                  seconds > 0.2 ? (double)done / 1e6 / seconds : 0.0);
     } else {
-        snprintf(text, sizeof text, "%.20s %.1f MB, %.1f MB/s", what, (double)done / 1e6,
+        snprintf(text, sizeof text, "%.27s %.1f MB, %.1f MB/s", what, (double)done / 1e6,
                  seconds > 0.2 ? (double)done / 1e6 / seconds : 0.0);
     }
     static uint64_t drawn;
     if (isatty(STDERR_FILENO) && (qb_now_ns() - drawn > 100000000 || done == total)) {
-        const int filled = total ? (int)(done * 30 / total) : 0;
-        fprintf(stderr, "\r[%.*s%.*s] %s\033[K", filled, "##############################", 30 - filled,
-                "..............................", text);
+        const int filled = total ? (int)(done * 20 / total) : 0;
+        fprintf(stderr, "\r[%.*s%.*s] %s\033[K", filled, "####################", 20 - filled,
+                "....................", text);
         fflush(stderr);
         drawn = qb_now_ns();
     }
@@ -93,9 +93,6 @@ int cmd_fetch(int argc, char **argv)
     const enum qb_status status = qb_fetch_cifar10(dir, &progress, log_line, NULL, &err);
     if (isatty(STDERR_FILENO)) {
         fputs("\r\033[K", stderr);
-    }
-    if (status == QB_OK) {
-        printf("CIFAR-10 is in %s, checked\n", dir);
     }
     free(dir);
     return status == QB_OK ? 0 : cli_error(&err);

@@ -99,7 +99,7 @@ static enum qb_status quantize(const struct options *o, struct qb_error *err)
         status = qb_fail(err, QB_EINPUT, "--scheme fp32: there is nothing to quantize; `qbench evaluate` runs float models");
     }
     if (status == QB_OK) {
-        status = qb_model_load(o->model, &graph, err);
+        status = pipeline_graph_load(o->model, &graph, err);
     }
     if (status == QB_OK && graph->quantized) {
         status = qb_fail(err, QB_EINPUT, "%s: is quantized already; give the float model", o->model);

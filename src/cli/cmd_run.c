@@ -139,18 +139,15 @@ static enum qb_status write_and_print(struct run *run, const struct options *o, 
     return status;
 }
 
-static enum qb_status load_model(struct run *run, const struct options *o, struct qb_error *err)
+static enum qb_status load_model(struct run *run, struct qb_error *err)
 {
-    char *path = NULL;
-    QB_TRY(share_resolve("model", o->model ? o->model : run->plan.model, &path, err));
-    const enum qb_status status = qb_model_load(path, &run->graph, err);
-    free(path);
-    return status == QB_OK && run->graph->quantized
+    QB_TRY(pipeline_graph_load(run->plan.model, &run->graph, err));
+    return run->graph->quantized
                ? qb_fail(err, QB_EINPUT,
                          "%s: is quantized; an experiment starts from a float model (`qbench evaluate` runs "
                          "quantized ones)",
                          run->plan.model)
-               : status;
+               : QB_OK;
 }
 
 static enum qb_status check_batches(const struct run *run, struct qb_error *err)
@@ -164,12 +161,12 @@ static enum qb_status check_batches(const struct run *run, struct qb_error *err)
     return QB_OK;
 }
 
-static enum qb_status load(struct run *run, const struct options *o, struct qb_error *err)
+static enum qb_status load(struct run *run, struct qb_error *err)
 {
     run->sampler =
         (struct qb_sampler){.per_class = run->plan.calibration.per_class, .seed = run->plan.calibration.seed};
     qb_sampler_parse(run->plan.calibration.sampler, &run->sampler);
-    QB_TRY(load_model(run, o, err));
+    QB_TRY(load_model(run, err));
     QB_TRY(pipeline_sampler_check(&run->sampler, err));
     QB_TRY(pipeline_data(run->plan.data.dir, QB_SPLIT_TEST, &run->test, err));
     QB_TRY(pipeline_data(run->plan.data.dir, QB_SPLIT_TRAIN, &run->train, err));
@@ -191,7 +188,7 @@ static enum qb_status measure(struct run *run, const struct options *o, int argc
                               struct qb_error *err)
 {
     QB_TRY(run_entries_make(run, o->isa, err));
-    QB_TRY(load(run, o, err));
+    QB_TRY(load(run, err));
     QB_TRY(open_store(run, o, err));
     if (!o->part) {
         pipeline_tell_synthetic();

@@ -2,6 +2,7 @@
 #include "cli/cli.h"
 
 #include <errno.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -43,11 +44,24 @@ bool cli_is_json(struct argp_state *state, const char *text)
     return strcmp(text, "json") == 0;
 }
 
+enum { LINE_WIDTH = 79, REDRAW_NS = 100000000 };
+
+/* The line that is on the terminal. */
 static struct {
     uint64_t started, drawn;
-    char what[64];
+    uint64_t end; /* of the whole command, as estimated; 0: unknown */
+    char what[64], step[64];
     bool open;
 } line;
+
+static bool on_terminal(void)
+{
+    static int terminal = -1;
+    if (terminal < 0) {
+        terminal = isatty(STDERR_FILENO);
+    }
+    return terminal;
+}
 
 void cli_progress_end(void)
 {
@@ -59,38 +73,61 @@ void cli_progress_end(void)
     line.what[0] = 0;
 }
 
+void cli_step(const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    vsnprintf(line.step, sizeof line.step, format, args);
+    va_end(args);
+    cli_progress_end();
+    if (!on_terminal()) {
+        fprintf(stderr, "qbench: %s\n", line.step);
+    }
+}
+
+void cli_time_left(double seconds)
+{
+    line.end = seconds < 0 ? 0 : qb_now_ns() + (uint64_t)(seconds * 1e9);
+}
+
+static void print_line(uint64_t now, uint64_t done, uint64_t total)
+{
+    char text[256], left[32] = "", all[32] = "";
+    const double elapsed = (double)(now - line.started) / 1e9;
+    if (done && done < total) {
+        snprintf(left, sizeof left, ", %.0f s left", elapsed * (double)(total - done) / (double)done);
+    }
+    if (line.end > now) {
+        snprintf(all, sizeof all, "; about %.0f s in all", (double)(line.end - now) / 1e9);
+    }
+    if (total) {
+        snprintf(text, sizeof text, "%s%s%s %3.0f %%%s%s", line.step, line.step[0] ? ": " : "", line.what,
+                 100.0 * (double)done / (double)total, left, all);
+    } else {
+        snprintf(text, sizeof text, "%s%s%s %llu%s", line.step, line.step[0] ? ": " : "", line.what,
+                 (unsigned long long)done, all);
+    }
+    fprintf(stderr, "\r%.*s\033[K", LINE_WIDTH, text);
+    fflush(stderr);
+}
+
 static void draw(void *ctx, const char *what, uint64_t done, uint64_t total)
 {
     (void)ctx;
-    static int terminal = -1;
-    if (terminal < 0) {
-        terminal = isatty(STDERR_FILENO);
-    }
-    if (!terminal) {
+    if (!on_terminal()) {
         return;
     }
     const uint64_t now = qb_now_ns();
     if (strncmp(line.what, what, sizeof line.what - 1) != 0) {
-        cli_progress_end();
         snprintf(line.what, sizeof line.what, "%s", what);
         line.started = now;
         line.drawn = 0;
     }
-    if (line.drawn && now - line.drawn < 100000000 && done != total) {
-        return;
+    if (!line.drawn || now - line.drawn >= REDRAW_NS || done == total) {
+        line.drawn = now;
+        line.open = true;
+        print_line(now, done, total);
     }
-    line.drawn = now;
-    line.open = true;
-    const double elapsed = (double)(now - line.started) / 1e9;
-    if (total == 0) {
-        fprintf(stderr, "\r%-40s %llu\033[K", line.what, (unsigned long long)done);
-    } else if (done == 0 || done >= total) {
-        fprintf(stderr, "\r%-40s %3.0f %%\033[K", line.what, 100.0 * (double)done / (double)total);
-    } else {
-        fprintf(stderr, "\r%-40s %3.0f %%, %.0f s left\033[K", line.what,
-                100.0 * (double)done / (double)total, elapsed * (double)(total - done) / (double)done);
-    }
-    fflush(stderr);
 }
 
 const struct qb_progress cli_progress = {draw, NULL};

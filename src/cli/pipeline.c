@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/file.h"
+#include "cli/share.h"
 #include "quant/qdq.h"
 
 /* Size of the synthetic splits: enough for ten per class of everything, quick to run. */
@@ -164,10 +165,19 @@ enum qb_status pipeline_quantize(const struct qb_graph *graph, const struct qb_s
     return status;
 }
 
+enum qb_status pipeline_graph_load(const char *path, struct qb_graph **out, struct qb_error *err)
+{
+    char *found = NULL;
+    QB_TRY(share_resolve("model", path, &found, err));
+    const enum qb_status status = qb_model_load(found, out, err);
+    free(found);
+    return status;
+}
+
 enum qb_status pipeline_model_load(const char *path, struct pipeline_model *out, struct qb_error *err)
 {
     struct pipeline_model model = {0};
-    QB_TRY(qb_model_load(path, &model.graph, err));
+    QB_TRY(pipeline_graph_load(path, &model.graph, err));
     if (model.graph->quantized) {
         const enum qb_status status = qb_qdq_read(model.graph, QB_ARITHMETIC_FBGEMM, &model.qgraph, err);
         if (status != QB_OK) {

@@ -36,7 +36,10 @@ enum qb_status pipeline_quantize(const struct qb_graph *graph, const struct qb_s
                                  const struct pipeline_calibration *calibration, const struct qb_progress *progress,
                                  struct qb_qgraph **out, struct qb_error *err);
 
-/* A model file of any kind. `qgraph` is set for a quantized file, else NULL; `graph` always. */
+/* A float or quantized model file, as written or else under the share folder. */
+enum qb_status pipeline_graph_load(const char *path, struct qb_graph **out, struct qb_error *err);
+
+/* A model file of any kind, found likewise. `qgraph` is set for a quantized file, else NULL; `graph` always. */
 struct pipeline_model {
     struct qb_graph *graph;
     struct qb_qgraph *qgraph;

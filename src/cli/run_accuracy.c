@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "cli/cli.h"
 #include "measure/stats.h"
 
@@ -42,6 +43,14 @@ static void take_facts(const struct qb_engine *engine, struct facts *out)
     }
 }
 
+/* Progress under the name of the pass. */
+static void report(void *ctx, const char *what, uint64_t done, uint64_t total)
+{
+    const struct pass *const *const pass = ctx;
+    (void)what;
+    qb_progress_report(&cli_progress, (*pass)->what, done, total);
+}
+
 static enum qb_status compute(const struct run *run, const struct pass *pass, struct qb_outputs *out,
                               struct facts *facts, struct qb_error *err)
 {
@@ -51,9 +60,8 @@ static enum qb_status compute(const struct run *run, const struct pass *pass, st
     QB_TRY(qb_engine_create(pass->engine, pass->qgraph ? NULL : run->graph, pass->qgraph, &options, &engine,
                             err));
     take_facts(engine, facts);
-    qb_progress_report(&cli_progress, pass->what, 0, pass->images);
-    const enum qb_status status =
-        qb_outputs_compute(engine, &run->test, pass->images, &cli_progress, out, err);
+    const struct qb_progress progress = {report, &pass};
+    const enum qb_status status = qb_outputs_compute(engine, &run->test, pass->images, &progress, out, err);
     qb_engine_free(engine);
     return status;
 }
@@ -113,7 +121,7 @@ static enum qb_status check_reference(const struct run *run, const struct run_sc
 {
     struct qb_outputs reference = {0};
     const size_t n = run->images < CHECK_IMAGES ? run->images : CHECK_IMAGES;
-    QB_TRY(compute_reference(run, s, n, "checking against the reference engine", &reference, err));
+    QB_TRY(compute_reference(run, s, n, "checking", &reference, err));
     enum qb_status status = QB_OK;
     const size_t width = (size_t)reference.classes;
     for (size_t i = 0; status == QB_OK && i < n; i++) {
@@ -174,7 +182,7 @@ static enum qb_status exact_outputs(struct run *run, struct run_scheme *s, struc
                                 .isa = run->onednn_isa,
                                 .threads = 1,
                                 .images = run->images,
-                                .what = "exact predictions to compare with"};
+                                .what = "exact answers"};
     struct facts facts;
     enum qb_status status = compute(run, &native, &s->exact, &facts, err);
     if (status == QB_OK) {
@@ -184,18 +192,15 @@ static enum qb_status exact_outputs(struct run *run, struct run_scheme *s, struc
         return status;
     }
     qb_outputs_free(&s->exact);
-    return compute_reference(run, s, run->images, "exact predictions (reference engine)", &s->exact, err);
+    return compute_reference(run, s, run->images, "exact answers", &s->exact, err);
 }
 
 /* What `vs FP32` and `agree` compare with. oneDNN's first choice, whatever `impl` says: `fastest` may differ
  * from run to run, and a name need not fit a float layer. */
 static enum qb_status compute_baseline(struct run *run, struct qb_error *err)
 {
-    const struct pass pass = {.engine = "onednn",
-                              .isa = run->onednn_isa,
-                              .threads = 1,
-                              .images = run->images,
-                              .what = "accuracy: fp32 baseline"};
+    const struct pass pass = {
+        .engine = "onednn", .isa = run->onednn_isa, .threads = 1, .images = run->images, .what = "accuracy"};
     struct facts facts;
     return compute(run, &pass, &run->fp32, &facts, err);
 }
@@ -203,11 +208,10 @@ static enum qb_status compute_baseline(struct run *run, struct qb_error *err)
 static enum qb_status score_entry(struct run *run, struct run_entry *entry, struct qb_error *err)
 {
     struct run_scheme *const s = entry->scheme;
-    char what[64], hash[QB_HASH64_HEX] = "";
+    char hash[QB_HASH64_HEX] = "";
     struct facts facts;
     QB_TRY(scheme_qgraph(run, s, err));
-    snprintf(what, sizeof what, "accuracy: %.24s, %.16s", s->scheme->name, entry->plan->engine);
-    QB_TRY(compute_entry(run, entry, run->images, what, &entry->outputs, &facts, err));
+    QB_TRY(compute_entry(run, entry, run->images, "accuracy", &entry->outputs, &facts, err));
     int64_t changed = -1;
     if (s->qgraph) {
         qb_qgraph_hash(s->qgraph, hash);
@@ -263,31 +267,46 @@ static bool has_accuracy(const struct run *run, const struct run_entry *entry)
     return true;
 }
 
+static bool wants_score(const struct run *run, const struct run_entry *entry)
+{
+    return entry->unavailable.status == QB_OK && !has_accuracy(run, entry);
+}
+
+/* Scores and stores one entry. A failure of its own is a FAILED row, not the end of the run. */
+static enum qb_status score_and_store(struct run *run, struct run_entry *entry, struct qb_error *err)
+{
+    struct qb_error why = {0};
+    const enum qb_status status = score_entry(run, entry, &why);
+    if (status == QB_EINTERRUPTED || status == QB_ENOMEM) {
+        *err = why;
+        return status;
+    }
+    QB_TRY(status == QB_OK ? run_store_entry(run, entry, err) : run_entry_failed(run, entry, &why, err));
+    return qb_interrupted() ? qb_fail(err, QB_EINTERRUPTED, "interrupted") : QB_OK;
+}
+
 enum qb_status run_accuracy(struct run *run, struct qb_error *err)
 {
+    size_t wanted = 0, done = 0;
+    for (size_t i = 0; i < run->entry_count; i++) {
+        wanted += wants_score(run, &run->entries[i]);
+    }
+    if (!wanted) {
+        return QB_OK;
+    }
+    cli_step("FP32 baseline on %zu images", run->images);
+    QB_TRY(compute_baseline(run, err));
+    const uint64_t start = qb_now_ns();
     for (size_t i = 0; i < run->entry_count; i++) {
         struct run_entry *const entry = &run->entries[i];
-        if (entry->unavailable.status != QB_OK || has_accuracy(run, entry)) {
-            continue;
+        if (wants_score(run, entry)) {
+            const double elapsed = (double)(qb_now_ns() - start) / 1e9;
+            cli_time_left(done ? elapsed / (double)done * (double)(wanted - done) + run->plan.measure.seconds
+                               : -1);
+            cli_step("%zu/%zu %.24s on %.16s %.12s", ++done, wanted, entry->plan->scheme->name,
+                     entry->plan->engine, qb_isa_name(entry->isa));
+            QB_TRY(score_and_store(run, entry, err));
         }
-        enum qb_status status = QB_OK;
-        if (!run->fp32.count) {
-            status = compute_baseline(run, err);
-        }
-        if (status == QB_OK) {
-            struct qb_error why = {0};
-            status = score_entry(run, entry, &why);
-            if (status == QB_EINTERRUPTED || status == QB_ENOMEM) {
-                *err = why;
-            } else {
-                status = status == QB_OK ? run_store_entry(run, entry, err)
-                                         : run_entry_failed(run, entry, &why, err);
-            }
-        }
-        if (status == QB_OK && qb_interrupted()) {
-            status = qb_fail(err, QB_EINTERRUPTED, "interrupted");
-        }
-        QB_TRY(status);
     }
     return QB_OK;
 }

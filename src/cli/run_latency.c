@@ -17,13 +17,11 @@ static bool is_ok(const struct run_entry *entry)
     return entry->rows[0].status == QB_ROW_OK && entry->rows[0].correct >= 0;
 }
 
-static bool all_timed(const struct run *run)
+static bool is_timed(const struct run *run, size_t batch_index)
 {
     for (size_t i = 0; i < run->entry_count; i++) {
-        for (size_t b = 0; is_ok(&run->entries[i]) && b < run->plan.measure.batch_count; b++) {
-            if (isnan(run->entries[i].rows[b].median)) {
-                return false;
-            }
+        if (is_ok(&run->entries[i]) && isnan(run->entries[i].rows[batch_index].median)) {
+            return false;
         }
     }
     return true;
@@ -113,6 +111,30 @@ static void fill_speedups(struct qb_row *const *list, const struct qb_ratio *rat
     }
 }
 
+/* Times the candidates, and stores their rows. */
+static enum qb_status time_rows(struct run *run, double seconds, const struct qb_roof *roof,
+                                struct qb_row **list, const struct qb_candidate *candidates, size_t count,
+                                struct qb_error *err)
+{
+    const struct qb_latency_options options = {.rounds = run->plan.measure.rounds,
+                                               .epoch_ms = run->plan.measure.epoch_ms,
+                                               .seconds = seconds,
+                                               .seed = run->plan.calibration.seed,
+                                               .control = run->plan.measure.control};
+    struct qb_latency_result result = {0};
+    QB_TRY(qb_latency_measure(candidates, count, &options, &cli_progress, &result, err));
+    for (size_t i = 0; i < count; i++) {
+        copy_latency(&result.rows[i], roof, options.control ? result.noise_floor : (double)NAN, list[i]);
+    }
+    fill_speedups(list, result.ratios, count);
+    qb_latency_result_free(&result);
+    enum qb_status status = QB_OK;
+    for (size_t i = 0; status == QB_OK && i < count; i++) {
+        status = qb_store_put(run->store, list[i], err);
+    }
+    return status;
+}
+
 static enum qb_status measure_batch(struct run *run, size_t batch_index, double seconds,
                                     const struct qb_roof *roof, struct qb_row **list,
                                     struct qb_candidate *candidates, struct qb_error *err)
@@ -120,6 +142,7 @@ static enum qb_status measure_batch(struct run *run, size_t batch_index, double 
     const int batch = run->plan.measure.batches[batch_index];
     size_t count = 0;
     enum qb_status status = QB_OK;
+    cli_step("timing at batch %d, up to %.0f s", batch, seconds);
     for (size_t i = 0; status == QB_OK && i < run->entry_count; i++) {
         struct run_entry *const entry = &run->entries[i];
         if (!is_ok(entry)) {
@@ -127,32 +150,18 @@ static enum qb_status measure_batch(struct run *run, size_t batch_index, double 
         }
         struct qb_error why = {0};
         struct qb_engine *engine = NULL;
-        if (make_engine(run, entry, batch, &engine, &why) != QB_OK) {
+        status = make_engine(run, entry, batch, &engine, &why);
+        if (status == QB_OK) {
+            list[count] = &entry->rows[batch_index];
+            candidates[count++] = (struct qb_candidate){engine, batch, run->test.images};
+        } else if (status == QB_EINTERRUPTED || status == QB_ENOMEM) {
+            *err = why;
+        } else {
             status = run_entry_failed(run, entry, &why, err);
-            continue;
         }
-        list[count] = &entry->rows[batch_index];
-        candidates[count++] = (struct qb_candidate){engine, batch, run->test.images};
     }
     if (status == QB_OK && count) {
-        const struct qb_latency_options options = {.rounds = run->plan.measure.rounds,
-                                                   .epoch_ms = run->plan.measure.epoch_ms,
-                                                   .seconds = seconds,
-                                                   .seed = run->plan.calibration.seed,
-                                                   .control = run->plan.measure.control};
-        struct qb_latency_result result = {0};
-        status = qb_latency_measure(candidates, count, &options, &cli_progress, &result, err);
-        for (size_t i = 0; status == QB_OK && i < count; i++) {
-            copy_latency(&result.rows[i], roof, run->plan.measure.control ? result.noise_floor : (double)NAN,
-                         list[i]);
-        }
-        if (status == QB_OK) {
-            fill_speedups(list, result.ratios, count);
-        }
-        for (size_t i = 0; status == QB_OK && i < count; i++) {
-            status = qb_store_put(run->store, list[i], err);
-        }
-        qb_latency_result_free(&result);
+        status = time_rows(run, seconds, roof, list, candidates, count, err);
     }
     for (size_t i = 0; i < count; i++) {
         qb_engine_free(candidates[i].engine);
@@ -171,7 +180,12 @@ static int most_threads(const struct run *run)
 
 enum qb_status run_latency(struct run *run, struct qb_error *err)
 {
-    if (all_timed(run)) {
+    const size_t batches = run->plan.measure.batch_count;
+    size_t left = 0;
+    for (size_t b = 0; b < batches; b++) {
+        left += !is_timed(run, b);
+    }
+    if (!left) {
         return QB_OK;
     }
     struct qb_row **const list = calloc(run->entry_count, sizeof *list);
@@ -186,10 +200,12 @@ enum qb_status run_latency(struct run *run, struct qb_error *err)
         }
         qb_roof_measure(&roof);
     }
-    const size_t batches = run->plan.measure.batch_count;
+    const double seconds = run->plan.measure.seconds / (double)batches;
     for (size_t b = 0; status == QB_OK && b < batches; b++) {
-        status =
-            measure_batch(run, b, run->plan.measure.seconds / (double)batches, &roof, list, candidates, err);
+        if (!is_timed(run, b)) {
+            cli_time_left(seconds * (double)left--);
+            status = measure_batch(run, b, seconds, &roof, list, candidates, err);
+        }
     }
     free(candidates);
     free(list);

@@ -209,7 +209,8 @@ static enum qb_status rebuild_all(const struct qb_fetch_plan *plan, const char *
             break;
         }
         status = rebuild(plan, staging, i, labels + i * plan->rows, err);
-        qb_progress_report(io->progress, "rebuilding .bin files", i + 1, QB_CIFAR_FILES);
+        qb_progress_report(io->progress, "rebuilding .bin files", (i + 1) * plan->rows * QB_CIFAR_RECORD,
+                           QB_CIFAR_FILES * plan->rows * QB_CIFAR_RECORD);
     }
     free(train_json);
     free(test_json);
