@@ -1,7 +1,12 @@
 # Every library from outside, found once. Packages for each system are listed in scripts/setup.sh.
 find_package(PkgConfig REQUIRED)
 find_package(Threads REQUIRED)
-find_package(OpenMP REQUIRED COMPONENTS C)
+# oneDNN takes its threads from OpenMP, and the engine sets their number.
+find_package(OpenMP COMPONENTS C)
+if(NOT OpenMP_C_FOUND)
+    message(FATAL_ERROR "${CMAKE_C_COMPILER} has no OpenMP. gcc brings it along; clang has a package of its own for it: "
+        "libomp-dev on Debian and Ubuntu (libomp-14-dev for clang 14).")
+endif()
 foreach(module libcrypto libcyaml yaml-0.1 jansson libpng libarchive libcurl hwloc sqlite3 libprotobuf-c)
     pkg_check_modules(${module} REQUIRED IMPORTED_TARGET ${module})
 endforeach()
