@@ -4,8 +4,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <jansson.h>
 
+#include "base/utf8.h"
 #include "cli/share.h"
 #include "data/dataset.h"
 #include "engine/engine.h"
@@ -53,6 +53,7 @@ int cmd_env(int argc, char **argv)
     if (qb_data_locate(NULL, &data, &err) != QB_OK) {
         data = strdup("none (qbench fetch cifar10)");
     }
+    enum qb_status status = QB_OK;
     const char *const share = share_dir() ? share_dir() : "none";
     if (as_json) {
         json_t *const gmacs = json_object();
@@ -61,21 +62,22 @@ int cmd_env(int argc, char **argv)
                 json_object_set_new(gmacs, qb_isa_name((enum qb_isa)i), json_real(roof.gmacs[i]));
             }
         }
-        json_t *const root =
-            json_pack("{s:i,s:s,s:s,s:s,s:s,s:s,s:s,s:s,s:s,s:i,s:i,s:s,s:s,s:s,s:s,s:s,s:f,s:o,s:f}",
-                      "schema_version", 1, "version", QB_VERSION, "cpu", machine.cpu, "isas", machine.isas,
-                      "caches", machine.caches, "microcode", machine.microcode, "virtualization",
-                      machine.virtualization, "governor", machine.governor, "machine_id", machine.id, "cores",
-                      machine.cores, "threads", machine.threads, "os", machine.os, "kernel", machine.kernel,
-                      "compiler", machine.compiler, "onednn", qb_onednn_version(), "data", data ? data : "",
-                      "ghz", roof.ghz, "int8_gmacs", gmacs, "f32_gmacs", roof.f32_gmacs[best]);
-        json_dumpf(root, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(6));
-        putchar('\n');
-        json_decref(root);
+        char *const text = data ? qb_utf8_copy(data) : NULL;
+        json_t *const root = json_pack(
+            "{s:i,s:s,s:s,s:s,s:s,s:s,s:s,s:s,s:s,s:s,s:i,s:i,s:s,s:s,s:s,s:s,s:s,s:f,s:f,s:o,s:f}",
+            "schema_version", 1, "version", QB_VERSION, "cpu", machine.cpu, "isas", machine.isas, "caches",
+            machine.caches, "stepping", machine.stepping, "microcode", machine.microcode, "virtualization",
+            machine.virtualization, "governor", machine.governor, "machine_id", machine.id, "cores",
+            machine.cores, "threads", machine.threads, "os", machine.os, "kernel", machine.kernel, "compiler",
+            machine.compiler, "onednn", qb_onednn_version(), "data", text ? text : "", "load", machine.load,
+            "ghz", roof.ghz, "int8_gmacs", gmacs, "f32_gmacs", roof.f32_gmacs[best]);
+        free(text);
+        status = cli_print_json(root, 6, &err);
     } else {
         printf("version         qbench %s\n", QB_VERSION);
         printf("cpu             %s (%d cores, %d threads for this process; id %s)\n", machine.cpu,
                machine.cores, machine.threads, machine.id);
+        printf("stepping        %s, load %.2f\n", machine.stepping, machine.load);
         printf("isas            %s\ncaches          %s\n", machine.isas, machine.caches);
         printf("microcode       %s\nvirtualization  %s\ngovernor        %s\n", machine.microcode,
                machine.virtualization, machine.governor);
@@ -96,6 +98,8 @@ int cmd_env(int argc, char **argv)
         putchar('\n');
     }
     free(data);
-    const enum qb_status status = cli_print("", &err);
+    if (status == QB_OK) {
+        status = cli_print("", &err);
+    }
     return status == QB_OK ? 0 : cli_error(&err);
 }

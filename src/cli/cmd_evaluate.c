@@ -5,9 +5,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <jansson.h>
 
 #include "base/npy.h"
+#include "base/utf8.h"
 #include "cli/pipeline.h"
 #include "measure/accuracy.h"
 #include "measure/stats.h"
@@ -102,8 +102,8 @@ static json_t *fraction(uint64_t part, uint64_t whole)
     return whole ? json_real((double)part / (double)whole) : json_null();
 }
 
-static void print_json(const struct options *o, const struct pipeline_model *model, const struct qb_dataset *set,
-                       const struct qb_engine *engine, const struct qb_outputs *outputs, const struct qb_score *score)
+static enum qb_status print_json(const struct options *o, const struct pipeline_model *model, const struct qb_dataset *set,
+                       const struct qb_engine *engine, const struct qb_outputs *outputs, const struct qb_score *score, struct qb_error *err)
 {
     const struct qb_interval wilson = qb_wilson95(score->correct, score->total);
     json_t *const classes = json_array();
@@ -113,9 +113,10 @@ static void print_json(const struct options *o, const struct pipeline_model *mod
                                         (json_int_t)score->class_correct[c], "total", (json_int_t)score->class_total[c],
                                         "accuracy", fraction(score->class_correct[c], score->class_total[c])));
     }
+    char *const path = qb_utf8_copy(o->model);
     json_t *const root = json_pack(
         "{s:i, s:{s:s,s:s,s:b,s:s,s:s,s:I,s:I,s:f}, s:{s:s,s:b,s:s,s:s}, s:{s:s,s:s,s:i,s:s,s:b}, s:{s:I,s:I,s:o,s:[f,f]}, s:o, s:s}",
-        "schema_version", 1, "model", "path", o->model, "sha256", model->graph->sha256, "quantized",
+        "schema_version", 1, "model", "path", path, "sha256", model->graph->sha256, "quantized",
         (int)model->graph->quantized, "scheme", model->qgraph ? model->qgraph->scheme : "fp32", "arithmetic",
         model->qgraph ? qb_arithmetic_name(model->qgraph->arithmetic) : "float32", "bytes",
         (json_int_t)pipeline_model_bytes(model), "fp32_bytes", (json_int_t)pipeline_fp32_bytes(model->graph), "reduction",
@@ -125,9 +126,8 @@ static void print_json(const struct options *o, const struct pipeline_model *mod
         "correct", (json_int_t)score->correct, "total", (json_int_t)score->total, "accuracy",
         fraction(score->correct, score->total), "wilson95", wilson.low, wilson.high, "per_class", classes, "logits_sha256",
         outputs->logits_sha256);
-    json_dumpf(root, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(10));
-    putchar('\n');
-    json_decref(root);
+    free(path);
+    return cli_print_json(root, 10, err);
 }
 
 static enum qb_status write_arrays(const struct options *o, const struct qb_outputs *outputs, struct qb_error *err)
@@ -176,11 +176,11 @@ static enum qb_status evaluate(const struct options *o, struct qb_error *err)
         struct qb_score score;
         qb_score_compute(&outputs, &set, &score);
         if (o->json) {
-            print_json(o, &model, &set, engine, &outputs, &score);
+            status = print_json(o, &model, &set, engine, &outputs, &score, err);
         } else {
             print_text(o, &model, &set, engine, &outputs, &score);
+            status = cli_print("", err);
         }
-        status = cli_print("", err);
     }
     qb_outputs_free(&outputs);
     qb_engine_free(engine);

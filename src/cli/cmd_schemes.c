@@ -4,7 +4,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <jansson.h>
 
 #include "cli/share.h"
 #include "config/scheme.h"
@@ -101,10 +100,7 @@ int cmd_schemes(int argc, char **argv)
         }
     }
     if (status == QB_OK && format == JSON) {
-        json_t *const root = json_pack("{s:i,s:O}", "schema_version", 1, "schemes", list);
-        json_dumpf(root, stdout, JSON_INDENT(2));
-        putchar('\n');
-        json_decref(root);
+        status = cli_print_json(json_pack("{s:i,s:O}", "schema_version", 1, "schemes", list), 10, &err);
     }
     json_decref(list);
     qb_arena_destroy(arena);

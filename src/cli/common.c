@@ -143,3 +143,18 @@ enum qb_status cli_print(const char *text, struct qb_error *err)
     return qb_fail(err, QB_EIO, "standard output: cannot be written%s%s", errno ? ": " : "",
                    errno ? strerror(errno) : "");
 }
+
+enum qb_status cli_print_json(json_t *root, size_t digits, struct qb_error *err)
+{
+    char *const text = root ? json_dumps(root, JSON_INDENT(2) | JSON_REAL_PRECISION(digits)) : NULL;
+    json_decref(root);
+    if (!text) {
+        return qb_fail_memory(err, 4096);
+    }
+    enum qb_status status = cli_print(text, err);
+    if (status == QB_OK) {
+        status = cli_print("\n", err);
+    }
+    free(text);
+    return status;
+}

@@ -309,6 +309,13 @@ static enum qb_status set_array(struct machine *m, struct qb_pickle_value *array
     return append(m, &array->items, data);
 }
 
+/* `text` is ASCII. */
+static int is_text(const struct qb_pickle_value *value, const char *text)
+{
+    const size_t size = strlen(text);
+    return value->kind == QB_PICKLE_TEXT && value->size == size && memcmp(value->text, text, size) == 0;
+}
+
 /* REDUCE: a call in Python; here the recognised result of one of the known names. */
 static enum qb_status do_reduce(struct machine *m)
 {
@@ -329,7 +336,7 @@ static enum qb_status do_reduce(struct machine *m)
         }
         return bad(m, "numpy.dtype with unknown arguments");
     case G_ENCODE:
-        if (args->items.count == 2 && arg[0]->kind == QB_PICKLE_TEXT && qb_pickle_is_text(arg[1], "latin1")) {
+        if (args->items.count == 2 && arg[0]->kind == QB_PICKLE_TEXT && is_text(arg[1], "latin1")) {
             return push(m,
                         (struct qb_pickle_value){
                             .kind = QB_PICKLE_TEXT, .text = arg[0]->text, .size = arg[0]->size, .latin1 = 1});
@@ -340,7 +347,7 @@ static enum qb_status do_reduce(struct machine *m)
                       (const enum qb_pickle_kind[]){QB_PICKLE_TEXT, QB_PICKLE_DTYPE, QB_PICKLE_TUPLE,
                                                     QB_PICKLE_TEXT})) {
             struct qb_pickle_value array = {.kind = QB_PICKLE_ARRAY};
-            QB_TRY(set_array(m, &array, arg[2], arg[1], arg[0], !qb_pickle_is_text(arg[3], "C")));
+            QB_TRY(set_array(m, &array, arg[2], arg[1], arg[0], !is_text(arg[3], "C")));
             return push(m, array);
         }
         return bad(m, "numpy's _frombuffer with unknown arguments");
@@ -451,16 +458,10 @@ enum qb_status qb_pickle_parse(const char *name, const uint8_t *bytes, size_t si
                    MAX_INSTRUCTIONS);
 }
 
-int qb_pickle_is_text(const struct qb_pickle_value *value, const char *text)
-{
-    const size_t size = strlen(text);
-    return value->kind == QB_PICKLE_TEXT && value->size == size && memcmp(value->text, text, size) == 0;
-}
-
 const struct qb_pickle_value *qb_pickle_lookup(const struct qb_pickle_value *dict, const char *key)
 {
     for (size_t i = dict->items.count; i >= 2; i -= 2) {
-        if (qb_pickle_is_text(dict->items.at[i - 2], key)) {
+        if (is_text(dict->items.at[i - 2], key)) {
             return dict->items.at[i - 1];
         }
     }

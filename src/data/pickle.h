@@ -49,8 +49,6 @@ enum { QB_PICKLE_ARRAY_SHAPE, QB_PICKLE_ARRAY_DTYPE, QB_PICKLE_ARRAY_DATA, QB_PI
 enum qb_status qb_pickle_parse(const char *name, const uint8_t *bytes, size_t size, struct qb_arena *arena,
                                const struct qb_pickle_value **root, struct qb_error *err);
 
-/* 1 when `value` is a TEXT equal to `text` (ASCII). */
-int qb_pickle_is_text(const struct qb_pickle_value *value, const char *text);
 /* The value of a text key of a DICT (the last one written, as in Python), or NULL. */
 const struct qb_pickle_value *qb_pickle_lookup(const struct qb_pickle_value *dict, const char *key);
 

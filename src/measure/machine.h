@@ -13,7 +13,6 @@ struct qb_machine {
     int cores, threads, packages; /* allowed to this process, from hwloc; 0 when hwloc cannot tell */
     char caches[96];              /* "L1d 48K L2 1M L3 32M" */
     double load;                  /* 1-minute load average at the time of the call; -1 unknown */
-    char onednn[48];              /* version and hash; filled by the caller that links it */
     char id[17]; /* 64-bit hash of what does not change between runs: the machine in row keys */
 };
 /* Call it before qb_bind_thread: a bound thread may be all that is left of the allowed set. */

@@ -16,7 +16,8 @@ enum qb_status qb_onnx_emit_transpose(const struct onnx_op *op, int src, const i
     return qb_onnx_emit(op, &node, index, err);
 }
 
-enum qb_status qb_onnx_emit_on_nchw(const struct onnx_op *op, struct qb_node *node,
+/* qb_onnx_emit_image, but for what becomes of the result: its index. */
+static enum qb_status emit_on_nchw(const struct onnx_op *op, struct qb_node *node,
                                     const struct onnx_value *src, bool channels_last, int *index,
                                     struct qb_error *err)
 {
@@ -40,7 +41,7 @@ enum qb_status qb_onnx_emit_image(const struct onnx_op *op, struct qb_node *node
                                   const struct onnx_value *src, bool channels_last, struct qb_error *err)
 {
     int index = 0;
-    QB_TRY(qb_onnx_emit_on_nchw(op, node, src, channels_last, &index, err));
+    QB_TRY(emit_on_nchw(op, node, src, channels_last, &index, err));
     return qb_onnx_define_tensor(op, src, index, 4, err);
 }
 
@@ -187,7 +188,7 @@ enum qb_status qb_onnx_reduce_mean(const struct onnx_op *op, struct qb_error *er
         return qb_onnx_emit_image(op, &node, src, channels_last, err);
     }
     struct onnx_value pooled = *src;
-    QB_TRY(qb_onnx_emit_on_nchw(op, &node, src, channels_last, &pooled.node, err));
+    QB_TRY(emit_on_nchw(op, &node, src, channels_last, &pooled.node, err));
     struct qb_node flatten = {.op = QB_OP_FLATTEN, .oc = QB_FLATTEN_SQUEEZE};
     return qb_onnx_emit_unary(op, &flatten, &pooled, 2, err);
 }

@@ -3,9 +3,11 @@
 
 #include <inttypes.h>
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 #include <jansson.h>
 
+#include "base/utf8.h"
 #include "store/columns.h"
 
 static void print_text(FILE *out, const char *text)
@@ -80,7 +82,10 @@ enum qb_status view_csv(const struct qb_row *rows, size_t count, FILE *out, stru
 static json_t *value_of(const struct qb_row *row, const struct qb_column *column)
 {
     if (column->kind == QB_COLUMN_TEXT) {
-        return json_string(field(row, column));
+        char *const text = qb_utf8_copy(field(row, column)); /* a name may be cut within a character */
+        json_t *const value = text ? json_string(text) : NULL;
+        free(text);
+        return value;
     }
     if (column->kind == QB_COLUMN_REAL) {
         const double value = real_of(row, column);
@@ -92,15 +97,16 @@ static json_t *value_of(const struct qb_row *row, const struct qb_column *column
 enum qb_status view_json(const struct qb_row *rows, size_t count, FILE *out, struct qb_error *err)
 {
     json_t *const list = json_array();
+    int failed = 0;
     for (size_t i = 0; i < count; i++) {
         json_t *const row = json_object();
         for (size_t c = 0; c < qb_column_count; c++) {
-            json_object_set_new(row, qb_columns[c].name, value_of(&rows[i], &qb_columns[c]));
+            failed |= json_object_set_new(row, qb_columns[c].name, value_of(&rows[i], &qb_columns[c]));
         }
-        json_array_append_new(list, row);
+        failed |= json_array_append_new(list, row);
     }
     json_t *const root = json_pack("{s:i,s:o}", "schema_version", 1, "rows", list);
-    const int good = root && json_dumpf(root, out, JSON_INDENT(2) | JSON_REAL_PRECISION(9)) == 0;
+    const int good = !failed && root && json_dumpf(root, out, JSON_INDENT(2) | JSON_REAL_PRECISION(9)) == 0;
     json_decref(root);
     fputc('\n', out);
     return good ? QB_OK : qb_fail_memory(err, count * sizeof *rows);

@@ -32,7 +32,4 @@ struct qb_sql {
 };
 void qb_sql_add(struct qb_sql *sql, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
-/* The type of a column in SQL. */
-const char *qb_sql_type(enum qb_column_kind kind);
-
 #endif

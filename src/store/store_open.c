@@ -41,7 +41,7 @@ void qb_sql_add(struct qb_sql *sql, const char *format, ...)
     }
 }
 
-const char *qb_sql_type(enum qb_column_kind kind)
+static const char *sql_type(enum qb_column_kind kind)
 {
     switch (kind) {
     case QB_COLUMN_TEXT: return "TEXT";
@@ -154,7 +154,7 @@ static enum qb_status check_access(const char *path, const char *dir, struct qb_
 
 static void add_column(struct qb_sql *sql, const struct qb_column *column)
 {
-    qb_sql_add(sql, "\"%s\" %s", column->name, qb_sql_type(column->kind));
+    qb_sql_add(sql, "\"%s\" %s", column->name, sql_type(column->kind));
 }
 
 /* seq: order of first writing; written: order of last writing. */

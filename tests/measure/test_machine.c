@@ -24,7 +24,6 @@ static void every_field(void **state)
         assert_null(strchr(fields[i], '\n'));
     }
     assert_string_equal(m.isas, qb_cpu_isas());
-    assert_string_equal(m.onednn, "");
     assert_int_equal(sched_getaffinity(0, sizeof allowed, &allowed), 0);
     if (m.threads > 0) { /* 0: hwloc cannot tell */
         assert_int_equal(m.threads, CPU_COUNT(&allowed));
