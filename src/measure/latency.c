@@ -196,17 +196,14 @@ static enum qb_status take_sample(struct session *s, struct slot *slot, struct q
     return QB_OK;
 }
 
-/* How many rounds the next block may have; 0: stop. A whole block when it fits into the time that is left
- * (ns), else no more than are needed to reach the least number. */
+/* How many rounds the next block may have; 0: stop. A whole block, or what the capacity leaves of it, when it
+ * fits into the time that is left (ns), else no more than are needed to reach the least number. */
 static size_t next_block(const struct session *s, double round_ns, double left_ns)
 {
-    const size_t block = s->slot_count;
-    const size_t least = block < MIN_ROUNDS ? whole_blocks(MIN_ROUNDS, block) : MIN_ROUNDS;
+    const size_t slots = s->slot_count, room = s->capacity - s->rounds, block = slots < room ? slots : room;
+    const size_t least = slots < MIN_ROUNDS ? whole_blocks(MIN_ROUNDS, slots) : MIN_ROUNDS;
     const double fitting = floor(left_ns / round_ns);
-    if (s->rounds == s->capacity) {
-        return 0;
-    }
-    if (fitting >= (double)block) {
+    if (fitting >= (double)block) { /* 0 when the capacity is used up */
         return block;
     }
     if (s->rounds >= least) {

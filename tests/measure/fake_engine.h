@@ -17,6 +17,7 @@ struct fake_engine {
     struct fake_log *log;
     uint8_t id;
     unsigned spin;  /* steps of busy work a run */
+    size_t slow;    /* the first runs, as many as this, take five milliseconds more */
     size_t runs;    /* so far */
     size_t fail_at; /* this run (counted from 1) fails; 0: none */
     size_t nan_at;  /* this run's last logit is NaN; 0: none */

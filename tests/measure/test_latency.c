@@ -201,6 +201,25 @@ static void the_cap_leaves_rounds_out(void **state)
     qb_latency_result_free(&result);
 }
 
+/* Engines that were slow only while their epochs were calibrated: the time cap seems to leave room for the
+ * least number of rounds, which is no whole block here, and then for a thousand blocks. The capacity is one
+ * block. */
+static void a_hasty_estimate_does_not_pass_the_capacity(void **state)
+{
+    struct qb_latency_options options = usual;
+    struct qb_latency_result result;
+    struct qb_error err;
+    (void)state;
+    options.seconds = 0.5;
+    make(8, 1);
+    for (size_t i = 0; i < 8; i++) {
+        engines[i].slow = 2;
+    }
+    qbt_ok(qb_latency_measure(candidates, 8, &options, NULL, &result, &err), &err);
+    assert_in_range(result.rounds, 6, 8); /* 6 when this machine was busy elsewhere */
+    qb_latency_result_free(&result);
+}
+
 /* An engine that moves the thread to another CPU in every run disturbs every sample of one run. */
 static void migrations_are_tagged(void **state)
 {
@@ -330,6 +349,7 @@ int main(void)
         cmocka_unit_test(control_is_candidate_0_again),
         cmocka_unit_test(batch_sizes_are_groups),
         cmocka_unit_test(the_cap_leaves_rounds_out),
+        cmocka_unit_test(a_hasty_estimate_does_not_pass_the_capacity),
         cmocka_unit_test(migrations_are_tagged),
         cmocka_unit_test(refusals),
         cmocka_unit_test(progress_reaches_the_end),
