@@ -63,24 +63,29 @@ static int half_text(const struct qb_observer_spec *o, char *out, size_t size)
 }
 
 /* The key: everything that the row's numbers depend on. */
-static void make_key(const struct run *run, const struct run_entry *entry, struct qb_row *row)
+static enum qb_status make_key(const struct run *run, const struct run_entry *entry, struct qb_row *row,
+                               struct qb_error *err)
 {
     const struct qb_scheme *const s = entry->scheme->scheme;
-    char weights[320] = "", activations[320] = "", text[2048], full[QB_SHA256_HEX];
+    char weights[320] = "", activations[320] = "", *text = NULL, full[QB_SHA256_HEX];
     if (!s->fp32) {
         half_text(&s->weights, weights, sizeof weights);
         half_text(&s->activations, activations, sizeof activations);
     }
-    const int length = snprintf(
-        text, sizeof text, "%s|%s|%d|%s|%s|%u|%d|%s|%s|%d|%d|%s|%s|%s|%zu|%s|%u|%s|%s|%u|%a|%d",
-        row->experiment, s->name, s->fp32, weights, activations, s->fuse, (int)s->arithmetic, row->engine,
-        row->isa, row->threads, row->batch, run->graph->sha256, run->test.sha256, run->sample.hash,
-        run->images, row->calibration, run->plan.calibration.batch_size, row->binary, row->machine,
-        run->plan.measure.rounds, run->plan.measure.epoch_ms, run->plan.measure.control);
-    char impl[2048 + 96];
-    snprintf(impl, sizeof impl, "%.*s|%s", length, text, run->plan.impl ? run->plan.impl : "default");
-    qb_sha256(impl, strlen(impl), full);
+    const int length = asprintf(
+        &text, "%s|%s|%d|%s|%s|%u|%d|%s|%s|%d|%d|%s|%s|%s|%zu|%s|%u|%s|%s|%u|%a|%a|%d|%s", row->experiment,
+        s->name, s->fp32, weights, activations, s->fuse, (int)s->arithmetic, row->engine, row->isa,
+        row->threads, row->batch, run->graph->sha256, run->test.sha256, run->sample.hash, run->images,
+        row->calibration, run->plan.calibration.batch_size, row->binary, row->machine,
+        run->plan.measure.rounds, run->plan.measure.epoch_ms, run->plan.measure.seconds,
+        run->plan.measure.control, run->plan.impl ? run->plan.impl : "default");
+    if (length < 0) {
+        return qb_fail_memory(err, 2048);
+    }
+    qb_sha256(text, (size_t)length, full);
+    free(text);
     memcpy(row->key, full, sizeof row->key - 1);
+    return QB_OK;
 }
 
 static void no_numbers(struct qb_row *row)
@@ -93,8 +98,9 @@ static void no_numbers(struct qb_row *row)
     row->samples = 0;
 }
 
-static void fill_row(const struct run *run, const struct run_entry *entry, int batch,
-                     const struct qb_machine *machine, const char *binary, struct qb_row *row)
+static enum qb_status fill_row(const struct run *run, const struct run_entry *entry, int batch,
+                               const struct qb_machine *machine, const char *binary, struct qb_row *row,
+                               struct qb_error *err)
 {
     *row = (struct qb_row){.threads = entry->plan->threads, .batch = batch, .synthetic = run->test.synthetic};
     no_numbers(row);
@@ -125,7 +131,7 @@ static void fill_row(const struct run *run, const struct run_entry *entry, int b
     struct tm utc;
     gmtime_r(&now, &utc);
     strftime(row->started, sizeof row->started, "%Y-%m-%dT%H:%M:%SZ", &utc);
-    make_key(run, entry, row);
+    return make_key(run, entry, row, err);
 }
 
 /* The run's id names the plan, not the moment: a resumed run goes on in the same one. */
@@ -174,8 +180,8 @@ enum qb_status run_rows_prepare(struct run *run, struct qb_error *err)
     const size_t batches = run->plan.measure.batch_count;
     for (size_t i = 0; i < run->entry_count; i++) {
         for (size_t b = 0; b < batches; b++) {
-            fill_row(run, &run->entries[i], run->plan.measure.batches[b], &machine, binary,
-                     &run->entries[i].rows[b]);
+            QB_TRY(fill_row(run, &run->entries[i], run->plan.measure.batches[b], &machine, binary,
+                            &run->entries[i].rows[b], err));
         }
     }
     QB_TRY(make_run_id(run, err));

