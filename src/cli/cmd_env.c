@@ -30,6 +30,76 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     return ARGP_ERR_UNKNOWN;
 }
 
+/* What is said about this machine. */
+struct facts {
+    struct qb_machine machine;
+    struct qb_roof roof;
+    enum qb_isa best;
+    char *data; /* folder of the images, or why there is none; NULL when out of memory */
+    const char *share;
+};
+
+static void gather(struct facts *out)
+{
+    struct qb_error err = {0};
+    *out = (struct facts){.best = qb_cpu_best(QB_ISA_AMX), .share = share_dir() ? share_dir() : "none"};
+    qb_machine_describe(&out->machine);
+    qb_bind_thread();
+    qb_roof_measure(&out->roof);
+    if (qb_data_locate(NULL, &out->data, &err) != QB_OK) {
+        out->data = strdup("none (qbench fetch cifar10)");
+    }
+}
+
+static enum qb_status print_json(const struct facts *f, struct qb_error *err)
+{
+    const struct qb_machine *const m = &f->machine;
+    json_t *const gmacs = json_object();
+    for (int i = 0; i < QB_ISA_COUNT; i++) {
+        if (f->roof.gmacs[i] > 0) {
+            json_object_set_new(gmacs, qb_isa_name((enum qb_isa)i), json_real(f->roof.gmacs[i]));
+        }
+    }
+    char *const data = f->data ? qb_utf8_copy(f->data) : NULL;
+    json_t *const root =
+        json_pack("{s:i,s:s,s:s,s:s,s:s,s:s,s:s,s:s,s:s,s:s,s:i,s:i,s:i,s:s,s:s,s:s,s:s,s:s,s:f,s:f,s:o,s:f}",
+                  "schema_version", 1, "version", QB_VERSION, "cpu", m->cpu, "isas", m->isas, "caches",
+                  m->caches, "stepping", m->stepping, "microcode", m->microcode, "virtualization",
+                  m->virtualization, "governor", m->governor, "machine_id", m->id, "packages", m->packages,
+                  "cores", m->cores, "threads", m->threads, "os", m->os, "kernel", m->kernel, "compiler",
+                  m->compiler, "onednn", qb_onednn_version(), "data", data ? data : "", "load", m->load,
+                  "ghz", f->roof.ghz, "int8_gmacs", gmacs, "f32_gmacs", f->roof.f32_gmacs[f->best]);
+    free(data);
+    return cli_print_json(root, 6, err);
+}
+
+static enum qb_status print_text(const struct facts *f, struct qb_error *err)
+{
+    const struct qb_machine *const m = &f->machine;
+    printf("version         qbench %s\n", QB_VERSION);
+    printf("cpu             %s (%d cores, %d threads for this process; id %s)\n", m->cpu, m->cores,
+           m->threads, m->id);
+    printf("stepping        %s\nload            %.2f\n", m->stepping, m->load);
+    printf("isas            %s\ncaches          %s\n", m->isas, m->caches);
+    printf("microcode       %s\nvirtualization  %s\ngovernor        %s\n", m->microcode, m->virtualization,
+           m->governor);
+    printf("os              %s, %s\ncompiler        %s\noneDNN          %s\n", m->os, m->kernel, m->compiler,
+           qb_onednn_version());
+    printf("data            %s\nshare           %s\n", f->data ? f->data : "", f->share);
+    printf("clock           %.2f GHz\nfp32 FMA        %.0f GMAC/s on one core\n", f->roof.ghz,
+           f->roof.f32_gmacs[f->best]);
+    for (int i = 0; i < QB_ISA_COUNT; i++) {
+        if (f->roof.gmacs[i] > 0) {
+            printf("int8 %-10s %.0f GMAC/s on one core\n", qb_isa_name((enum qb_isa)i), f->roof.gmacs[i]);
+        }
+    }
+    printf("engines        ");
+    for (int i = 0; qb_engines[i]; i++) {
+        printf(" %s", qb_engines[i]->name);
+    }
+    return cli_print("\n", err);
+}
+
 int cmd_env(int argc, char **argv)
 {
     static const struct argp argp = {option_list,
@@ -42,64 +112,10 @@ int cmd_env(int argc, char **argv)
                                      NULL};
     bool as_json = false;
     cli_parse(&argp, argc, argv, &as_json);
-    struct qb_machine machine;
-    struct qb_roof roof;
     struct qb_error err = {0};
-    qb_machine_describe(&machine);
-    qb_bind_thread();
-    qb_roof_measure(&roof);
-    const enum qb_isa best = qb_cpu_best(QB_ISA_AMX);
-    char *data = NULL;
-    if (qb_data_locate(NULL, &data, &err) != QB_OK) {
-        data = strdup("none (qbench fetch cifar10)");
-    }
-    enum qb_status status = QB_OK;
-    const char *const share = share_dir() ? share_dir() : "none";
-    if (as_json) {
-        json_t *const gmacs = json_object();
-        for (int i = 0; i < QB_ISA_COUNT; i++) {
-            if (roof.gmacs[i] > 0) {
-                json_object_set_new(gmacs, qb_isa_name((enum qb_isa)i), json_real(roof.gmacs[i]));
-            }
-        }
-        char *const text = data ? qb_utf8_copy(data) : NULL;
-        json_t *const root = json_pack(
-            "{s:i,s:s,s:s,s:s,s:s,s:s,s:s,s:s,s:s,s:s,s:i,s:i,s:s,s:s,s:s,s:s,s:s,s:f,s:f,s:o,s:f}",
-            "schema_version", 1, "version", QB_VERSION, "cpu", machine.cpu, "isas", machine.isas, "caches",
-            machine.caches, "stepping", machine.stepping, "microcode", machine.microcode, "virtualization",
-            machine.virtualization, "governor", machine.governor, "machine_id", machine.id, "cores",
-            machine.cores, "threads", machine.threads, "os", machine.os, "kernel", machine.kernel, "compiler",
-            machine.compiler, "onednn", qb_onednn_version(), "data", text ? text : "", "load", machine.load,
-            "ghz", roof.ghz, "int8_gmacs", gmacs, "f32_gmacs", roof.f32_gmacs[best]);
-        free(text);
-        status = cli_print_json(root, 6, &err);
-    } else {
-        printf("version         qbench %s\n", QB_VERSION);
-        printf("cpu             %s (%d cores, %d threads for this process; id %s)\n", machine.cpu,
-               machine.cores, machine.threads, machine.id);
-        printf("stepping        %s, load %.2f\n", machine.stepping, machine.load);
-        printf("isas            %s\ncaches          %s\n", machine.isas, machine.caches);
-        printf("microcode       %s\nvirtualization  %s\ngovernor        %s\n", machine.microcode,
-               machine.virtualization, machine.governor);
-        printf("os              %s, %s\ncompiler        %s\noneDNN          %s\n", machine.os, machine.kernel,
-               machine.compiler, qb_onednn_version());
-        printf("data            %s\nshare           %s\n", data ? data : "", share);
-        printf("clock           %.2f GHz\nfp32 FMA        %.0f GMAC/s on one core\n", roof.ghz,
-               roof.f32_gmacs[best]);
-        for (int i = 0; i < QB_ISA_COUNT; i++) {
-            if (roof.gmacs[i] > 0) {
-                printf("int8 %-10s %.0f GMAC/s on one core\n", qb_isa_name((enum qb_isa)i), roof.gmacs[i]);
-            }
-        }
-        printf("engines        ");
-        for (int i = 0; qb_engines[i]; i++) {
-            printf(" %s", qb_engines[i]->name);
-        }
-        putchar('\n');
-    }
-    free(data);
-    if (status == QB_OK) {
-        status = cli_print("", &err);
-    }
+    struct facts facts;
+    gather(&facts);
+    const enum qb_status status = as_json ? print_json(&facts, &err) : print_text(&facts, &err);
+    free(facts.data);
     return status == QB_OK ? 0 : cli_error(&err);
 }
