@@ -80,8 +80,10 @@ enum qb_status qb_npy_parse(const char *name, const void *bytes, size_t size, st
         }
     }
     if (type == TYPES) {
-        status = qb_fail(err, QB_EINPUT, "%s: .npy element type %.8s is not one of u1, i1, i4, i8, f4, f8 (little-endian)",
-                         name, descr ? descr : "(absent)");
+        const char *const found = descr ? descr : "(absent)";
+        const size_t word = strcspn(found, ",}");
+        status = qb_fail(err, QB_EINPUT, "%s: .npy element type %.*s is not one of u1, i1, i4, i8, f4, f8 (little-endian)",
+                         name, (int)(word < 16 ? word : 16), found);
     } else if (!order || strncmp(order, "False", 5) != 0) {
         status = qb_fail(err, QB_EINPUT, "%s: .npy in Fortran order; save it with numpy.ascontiguousarray", name);
     } else {

@@ -186,7 +186,7 @@ static void malformed_headers(void **state)
     (void)state;
     parse_error(1, "", 0, "element type");
     parse_error(1, "{'descr': '<f2', 'fortran_order': False, 'shape': (2,), }", 4, "element type '<f2'");
-    parse_error(1, "{'descr': '>i4', 'fortran_order': False, 'shape': (1,), }", 4, "element type '>i4'");
+    parse_error(1, "{'descr': '>i4', 'fortran_order': False, 'shape': (1,), }", 4, "element type '>i4' is");
     parse_error(1, "{'descr': '|O', 'fortran_order': False, 'shape': (1,), }", 8, "element type");
     parse_error(1, "{'descr': '<i4", 8, "element type");
     parse_error(1, "{'descr': '<i4', 'fortran_order': True, 'shape': (2, 2), }", 16, "Fortran order");
