@@ -20,7 +20,12 @@ static _Noreturn void child_main(const struct qb_blob *file, int fd)
     const struct rlimit cpu = {CHILD_SECONDS, CHILD_SECONDS + 1}, core = {0, 0};
     setrlimit(RLIMIT_CPU, &cpu);
     setrlimit(RLIMIT_CORE, &core);
-    signal(SIGPIPE, SIG_DFL);
+    /* The parent's handlers are not for this process: a test's would go on with the tests, here. */
+    static const int signals[] = {SIGSEGV, SIGBUS,  SIGABRT, SIGFPE, SIGILL,
+                                  SIGPIPE, SIGXCPU, SIGINT,  SIGTERM};
+    for (size_t i = 0; i < sizeof signals / sizeof *signals; i++) {
+        signal(signals[i], SIG_DFL);
+    }
     const int null = open("/dev/null", O_RDWR | O_CLOEXEC);
     if (null >= 0) {
         dup2(null, STDOUT_FILENO);
