@@ -76,8 +76,8 @@ void qbt_error_at(enum qb_status status, enum qb_status want, const struct qb_er
                   const char *file, int line)
 {
     if (status != want || !strstr(err->text, needle) || strchr(err->text, '\n')) {
-        print_error("status %d (wanted %d), text \"%s\" (wanted one line with \"%s\")\n", (int)status, (int)want,
-                    err->text, needle);
+        print_error("status %d (wanted %d), text \"%s\" (wanted one line with \"%s\")\n", (int)status,
+                    (int)want, err->text, needle);
         _fail(file, line);
     }
 }

@@ -1,4 +1,5 @@
-/* Arena: see arena.h. A list of zeroed blocks; the newest serves small requests, large ones get a block of their own. */
+/* Arena: see arena.h. A list of zeroed blocks; the newest serves small requests, large ones get a block of
+ * their own. */
 #include "base/arena.h"
 
 #include <stdarg.h>
@@ -52,7 +53,8 @@ void *qb_arena_array(struct qb_arena *arena, size_t count, size_t size)
         }
         memset(b, 0, sizeof *b + room);
         b->size = room;
-        /* A block made for one large request goes behind the head, so that the head keeps serving small ones. */
+        /* A block made for one large request goes behind the head, so that the head keeps serving small ones.
+         */
         if (bytes > BLOCK && arena->head) {
             b->next = arena->head->next;
             arena->head->next = b;

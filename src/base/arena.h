@@ -11,8 +11,8 @@ struct qb_arena *qb_arena_create(void);
 /* Accepts NULL. */
 void qb_arena_destroy(struct qb_arena *arena);
 
-/* `count` zeroed elements of `size` bytes, aligned to 64 bytes; NULL when the product overflows or memory is out.
- * A zero-sized request gives a valid pointer. */
+/* `count` zeroed elements of `size` bytes, aligned to 64 bytes; NULL when the product overflows or memory is
+ * out. A zero-sized request gives a valid pointer. */
 void *qb_arena_array(struct qb_arena *arena, size_t count, size_t size);
 /* Copies of a string / of `size` bytes; NULL when out of memory. */
 char *qb_arena_strdup(struct qb_arena *arena, const char *text);

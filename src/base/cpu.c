@@ -49,10 +49,10 @@ static void detect(void)
         present[QB_ISA_AVX2] = os_avx && has_bit(c, 28) && has_bit(c, 12) && has_bit(b7, 5);
         present[QB_ISA_AVXVNNI] = present[QB_ISA_AVX2] && has_bit(a71, 4);
         /* F, DQ, BW, VL, VBMI is not needed; VNNI is leaf 7 ecx 11. */
-        present[QB_ISA_AVX512VNNI] = present[QB_ISA_AVX2] && os_avx512 && has_bit(b7, 16) && has_bit(b7, 17) &&
-                                     has_bit(b7, 30) && has_bit(b7, 31) && has_bit(c7, 11);
-        present[QB_ISA_AMX] = present[QB_ISA_AVX512VNNI] && (xcr0 & XCR0_AMX) == XCR0_AMX && has_bit(d7, 24) &&
-                              has_bit(d7, 25) &&
+        present[QB_ISA_AVX512VNNI] = present[QB_ISA_AVX2] && os_avx512 && has_bit(b7, 16) &&
+                                     has_bit(b7, 17) && has_bit(b7, 30) && has_bit(b7, 31) && has_bit(c7, 11);
+        present[QB_ISA_AMX] = present[QB_ISA_AVX512VNNI] && (xcr0 & XCR0_AMX) == XCR0_AMX &&
+                              has_bit(d7, 24) && has_bit(d7, 25) &&
                               syscall(SYS_arch_prctl, ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA) == 0;
     }
     for (int i = 0; i < QB_ISA_COUNT; i++) {
@@ -103,8 +103,8 @@ enum qb_status qb_cpu_select(const char *name, enum qb_isa *out, struct qb_error
     for (int i = 0; i < QB_ISA_COUNT; i++) {
         if (strcmp(name, names[i]) == 0) {
             if (!qb_cpu_has((enum qb_isa)i)) {
-                return qb_fail(err, QB_EUNSUPPORTED, "%s \"%s\" is not available on this CPU; it has: %s", source, name,
-                               qb_cpu_isas());
+                return qb_fail(err, QB_EUNSUPPORTED, "%s \"%s\" is not available on this CPU; it has: %s",
+                               source, name, qb_cpu_isas());
             }
             *out = (enum qb_isa)i;
             return QB_OK;

@@ -21,8 +21,9 @@ enum qb_isa qb_cpu_best(enum qb_isa cap);
 /* Names of what is here, best last: "ref avx2 avx512vnni". Static storage. */
 const char *qb_cpu_isas(void);
 
-/* Resolves a user's choice. `name` NULL or "best": the environment variable QB_ISA if set (and not empty), else the best there is. A
- * name that does not exist, or that this CPU lacks, is an error that lists what is there. */
+/* Resolves a user's choice. `name` NULL or "best": the environment variable QB_ISA if set (and not empty),
+ * else the best there is. A name that does not exist, or that this CPU lacks, is an error that lists what is
+ * there. */
 enum qb_status qb_cpu_select(const char *name, enum qb_isa *out, struct qb_error *err);
 
 #endif

@@ -16,9 +16,9 @@ struct qb_blob {
 enum qb_status qb_file_read(const char *path, size_t max_bytes, struct qb_blob *out, struct qb_error *err);
 void qb_blob_free(struct qb_blob *blob);
 
-/* Writes to a temporary file in the same folder, syncs it and renames it over `path` (over what it leads to, when it is
- * a link): after any failure (disk full, kill) `path` is what it was before, and the temporary file is gone unless the
- * process was killed. A device or a pipe is written as it is. */
+/* Writes to a temporary file in the same folder, syncs it and renames it over `path` (over what it leads to,
+ * when it is a link): after any failure (disk full, kill) `path` is what it was before, and the temporary
+ * file is gone unless the process was killed. A device or a pipe is written as it is. */
 enum qb_status qb_file_write(const char *path, const void *data, size_t size, struct qb_error *err);
 
 /* 1 when `path` exists and is a folder / a regular file. */

@@ -21,8 +21,8 @@ void qb_hash64(const void *data, size_t size, char hex[QB_HASH64_HEX]);
 enum qb_status qb_sha256_file(const char *path, char hex[QB_SHA256_HEX], struct qb_error *err);
 enum qb_status qb_md5_file(const char *path, char hex[QB_MD5_HEX], struct qb_error *err);
 
-/* SHA-256 of data that comes in pieces. begin: NULL when memory is out. end writes the digest and frees; with hex ==
- * NULL it only frees. */
+/* SHA-256 of data that comes in pieces. begin: NULL when memory is out. end writes the digest and frees; with
+ * hex == NULL it only frees. */
 struct qb_sha256_stream;
 struct qb_sha256_stream *qb_sha256_begin(void);
 void qb_sha256_add(struct qb_sha256_stream *stream, const void *data, size_t size);

@@ -49,7 +49,8 @@ static enum qb_status parse_shape(const char *name, const char *p, struct qb_npy
     return QB_OK;
 }
 
-enum qb_status qb_npy_parse(const char *name, const void *bytes, size_t size, struct qb_npy *out, struct qb_error *err)
+enum qb_status qb_npy_parse(const char *name, const void *bytes, size_t size, struct qb_npy *out,
+                            struct qb_error *err)
 {
     const uint8_t *const b = bytes;
     if (size < 10 || memcmp(b, "\x93NUMPY", 6) != 0) {
@@ -72,7 +73,8 @@ enum qb_status qb_npy_parse(const char *name, const void *bytes, size_t size, st
     }
     struct qb_npy npy = {0};
     enum qb_status status = QB_OK;
-    const char *const descr = find_key(header, "'descr':"), *const order = find_key(header, "'fortran_order':");
+    const char *const descr = find_key(header, "'descr':"), *const order =
+                                                                find_key(header, "'fortran_order':");
     unsigned type = TYPES;
     for (unsigned i = 0; descr && i < TYPES; i++) {
         if (descr[0] == '\'' && strncmp(descr + 1, types[i].descr, 3) == 0 && descr[4] == '\'') {
@@ -82,10 +84,12 @@ enum qb_status qb_npy_parse(const char *name, const void *bytes, size_t size, st
     if (type == TYPES) {
         const char *const found = descr ? descr : "(absent)";
         const size_t word = strcspn(found, ",}");
-        status = qb_fail(err, QB_EINPUT, "%s: .npy element type %.*s is not one of u1, i1, i4, i8, f4, f8 (little-endian)",
+        status = qb_fail(err, QB_EINPUT,
+                         "%s: .npy element type %.*s is not one of u1, i1, i4, i8, f4, f8 (little-endian)",
                          name, (int)(word < 16 ? word : 16), found);
     } else if (!order || strncmp(order, "False", 5) != 0) {
-        status = qb_fail(err, QB_EINPUT, "%s: .npy in Fortran order; save it with numpy.ascontiguousarray", name);
+        status =
+            qb_fail(err, QB_EINPUT, "%s: .npy in Fortran order; save it with numpy.ascontiguousarray", name);
     } else {
         status = parse_shape(name, find_key(header, "'shape':"), &npy, err);
     }
@@ -96,7 +100,8 @@ enum qb_status qb_npy_parse(const char *name, const void *bytes, size_t size, st
     npy.type = (enum qb_npy_type)type;
     size_t need;
     if (__builtin_mul_overflow(npy.count, types[type].size, &need) || need > size - start - length) {
-        return qb_fail(err, QB_EINPUT, "%s: truncated .npy data: %zu elements are announced, %zu bytes are there", name,
+        return qb_fail(err, QB_EINPUT,
+                       "%s: truncated .npy data: %zu elements are announced, %zu bytes are there", name,
                        npy.count, size - start - length);
     }
     npy.data = malloc(need ? need : 1);
@@ -123,8 +128,8 @@ void qb_npy_free(struct qb_npy *npy)
     *npy = (struct qb_npy){0};
 }
 
-enum qb_status qb_npy_write(const char *path, enum qb_npy_type type, int dims, const size_t *shape, const void *data,
-                            struct qb_error *err)
+enum qb_status qb_npy_write(const char *path, enum qb_npy_type type, int dims, const size_t *shape,
+                            const void *data, struct qb_error *err)
 {
     char text[512], dims_text[256] = "";
     size_t count = 1, used = 0;

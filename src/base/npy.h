@@ -18,15 +18,16 @@ struct qb_npy {
     void *data;   /* malloc'd, C order */
 };
 
-/* Parses `size` bytes of a .npy image (`name` only for messages) / reads a file. Every malformed, truncated or unknown
- * form is QB_EINPUT with the reason. Free with qb_npy_free. */
-enum qb_status qb_npy_parse(const char *name, const void *bytes, size_t size, struct qb_npy *out, struct qb_error *err);
+/* Parses `size` bytes of a .npy image (`name` only for messages) / reads a file. Every malformed, truncated
+ * or unknown form is QB_EINPUT with the reason. Free with qb_npy_free. */
+enum qb_status qb_npy_parse(const char *name, const void *bytes, size_t size, struct qb_npy *out,
+                            struct qb_error *err);
 enum qb_status qb_npy_read(const char *path, struct qb_npy *out, struct qb_error *err);
 void qb_npy_free(struct qb_npy *npy);
 
 /* Writes an array atomically (qb_file_write). */
-enum qb_status qb_npy_write(const char *path, enum qb_npy_type type, int dims, const size_t *shape, const void *data,
-                            struct qb_error *err);
+enum qb_status qb_npy_write(const char *path, enum qb_npy_type type, int dims, const size_t *shape,
+                            const void *data, struct qb_error *err);
 
 size_t qb_npy_element_size(enum qb_npy_type type);
 /* Element i of an integer array (U8, I8, I32, I64) as int64. */

@@ -1,5 +1,6 @@
 /* MT19937 as numpy's RandomState uses it, so that a Python user draws the same images from the same seed.
- * Source: Matsumoto and Nishimura 1998; numpy/random/mtrand (legacy seeding, random_interval, shuffle, choice). */
+ * Source: Matsumoto and Nishimura 1998; numpy/random/mtrand (legacy seeding, random_interval, shuffle,
+ * choice). */
 #ifndef QB_BASE_RNG_H
 #define QB_BASE_RNG_H
 

@@ -24,13 +24,15 @@ struct options {
 static const struct argp_option option_list[] = {
     {"model", 'm', "FILE", 0, "an ONNX model (float or QDQ) or a Keras .h5 file; required", 0},
     {"engine", 'e', "NAME", 0, "reference, onednn (default) or onednn_fused", 0},
-    {"isa", 'i', "NAME", 0, "cap of the instruction set: ref, avx2, avxvnni, avx512vnni, amx (default: best, or $QB_ISA)", 0},
+    {"isa", 'i', "NAME", 0,
+     "cap of the instruction set: ref, avx2, avxvnni, avx512vnni, amx (default: best, or $QB_ISA)", 0},
     {"threads", 't', "N", 0, "threads (default 1)", 0},
     {"images", 'n', "N", 0, "score the first N test images only", 0},
     {"batch-size", OPT_BATCH, "N", 0, "images a run of the engine (default 50)", 0},
     {"impl", OPT_IMPL, "NAME", 0, "oneDNN implementation: default, fastest, or a part of a name", 0},
     {"data-dir", 'd', "DIR", 0, "folder with CIFAR-10: the binary or the Python version", 0},
-    {"logits", OPT_LOGITS, "F.npy", 0, "write the logits, float32 [N,10], before softmax, in test-set order", 0},
+    {"logits", OPT_LOGITS, "F.npy", 0, "write the logits, float32 [N,10], before softmax, in test-set order",
+     0},
     {"predictions", OPT_PREDICTIONS, "F.npy", 0, "write the predictions, uint8 [N]", 0},
     {"format", 'f', "FORMAT", 0, "text (default) or json", 0},
     {0},
@@ -51,7 +53,9 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     case OPT_LOGITS: o->logits = arg; return 0;
     case OPT_PREDICTIONS: o->predictions = arg; return 0;
     case 'f': o->json = cli_is_json(state, arg); return 0;
-    case ARGP_KEY_ARG: argp_error(state, "\"%s\": no argument is expected; the model is --model FILE", arg); return 0;
+    case ARGP_KEY_ARG:
+        argp_error(state, "\"%s\": no argument is expected; the model is --model FILE", arg);
+        return 0;
     case ARGP_KEY_END:
         if (!o->model) {
             argp_error(state, "--model FILE is required");
@@ -72,8 +76,9 @@ static double reduction(const struct pipeline_model *model)
     return (double)pipeline_fp32_bytes(model->graph) / (double)pipeline_model_bytes(model);
 }
 
-static void print_text(const struct options *o, const struct pipeline_model *model, const struct qb_dataset *set,
-                       const struct qb_engine *engine, const struct qb_outputs *outputs, const struct qb_score *score)
+static void print_text(const struct options *o, const struct pipeline_model *model,
+                       const struct qb_dataset *set, const struct qb_engine *engine,
+                       const struct qb_outputs *outputs, const struct qb_score *score)
 {
     const struct qb_interval wilson = qb_wilson95(score->correct, score->total);
     printf("model    %s, %s, parameters take %zu bytes (%.2f times smaller than as floats)\n", o->model,
@@ -82,7 +87,8 @@ static void print_text(const struct options *o, const struct pipeline_model *mod
            set->synthetic ? " (synthetic: these counts say nothing about the model)" : "");
     printf("engine   %s, isa %s, %s\n", engine->ops->name, engine->isa, engine->implementation);
     printf("correct  %llu/%llu = %.2f %%  [%.2f, %.2f] (Wilson 95 %%)\n", (unsigned long long)score->correct,
-           (unsigned long long)score->total, percent(score->correct, score->total), 100 * wilson.low, 100 * wilson.high);
+           (unsigned long long)score->total, percent(score->correct, score->total), 100 * wilson.low,
+           100 * wilson.high);
     printf("logits   sha256 %s\n\n", outputs->logits_sha256);
     printf("%-12s %8s %8s %9s\n", "class", "correct", "total", "accuracy");
     for (int c = 0; c < QB_CLASSES; c++) {
@@ -102,41 +108,46 @@ static json_t *fraction(uint64_t part, uint64_t whole)
     return whole ? json_real((double)part / (double)whole) : json_null();
 }
 
-static enum qb_status print_json(const struct options *o, const struct pipeline_model *model, const struct qb_dataset *set,
-                       const struct qb_engine *engine, const struct qb_outputs *outputs, const struct qb_score *score, struct qb_error *err)
+static enum qb_status print_json(const struct options *o, const struct pipeline_model *model,
+                                 const struct qb_dataset *set, const struct qb_engine *engine,
+                                 const struct qb_outputs *outputs, const struct qb_score *score,
+                                 struct qb_error *err)
 {
     const struct qb_interval wilson = qb_wilson95(score->correct, score->total);
     json_t *const classes = json_array();
     for (int c = 0; c < QB_CLASSES; c++) {
-        json_array_append_new(classes,
-                              json_pack("{s:s,s:I,s:I,s:o}", "class_name", qb_class_names[c], "correct",
-                                        (json_int_t)score->class_correct[c], "total", (json_int_t)score->class_total[c],
-                                        "accuracy", fraction(score->class_correct[c], score->class_total[c])));
+        json_array_append_new(classes, json_pack("{s:s,s:I,s:I,s:o}", "class_name", qb_class_names[c],
+                                                 "correct", (json_int_t)score->class_correct[c], "total",
+                                                 (json_int_t)score->class_total[c], "accuracy",
+                                                 fraction(score->class_correct[c], score->class_total[c])));
     }
     char *const path = qb_utf8_copy(o->model);
     json_t *const root = json_pack(
-        "{s:i, s:{s:s,s:s,s:b,s:s,s:s,s:I,s:I,s:f}, s:{s:s,s:b,s:s,s:s}, s:{s:s,s:s,s:i,s:s,s:b}, s:{s:I,s:I,s:o,s:[f,f]}, s:o, s:s}",
+        "{s:i, s:{s:s,s:s,s:b,s:s,s:s,s:I,s:I,s:f}, s:{s:s,s:b,s:s,s:s}, s:{s:s,s:s,s:i,s:s,s:b}, "
+        "s:{s:I,s:I,s:o,s:[f,f]}, s:o, s:s}",
         "schema_version", 1, "model", "path", path, "sha256", model->graph->sha256, "quantized",
         (int)model->graph->quantized, "scheme", model->qgraph ? model->qgraph->scheme : "fp32", "arithmetic",
         model->qgraph ? qb_arithmetic_name(model->qgraph->arithmetic) : "float32", "bytes",
-        (json_int_t)pipeline_model_bytes(model), "fp32_bytes", (json_int_t)pipeline_fp32_bytes(model->graph), "reduction",
-        reduction(model), "data", "name", set->name, "synthetic",
-        set->synthetic, "split", "test", "sha256", set->sha256, "engine", "name", engine->ops->name, "isa", engine->isa,
-        "threads", o->threads, "implementation", engine->implementation, "exact", engine->exactness == QB_EXACT, "overall",
-        "correct", (json_int_t)score->correct, "total", (json_int_t)score->total, "accuracy",
-        fraction(score->correct, score->total), "wilson95", wilson.low, wilson.high, "per_class", classes, "logits_sha256",
-        outputs->logits_sha256);
+        (json_int_t)pipeline_model_bytes(model), "fp32_bytes", (json_int_t)pipeline_fp32_bytes(model->graph),
+        "reduction", reduction(model), "data", "name", set->name, "synthetic", set->synthetic, "split",
+        "test", "sha256", set->sha256, "engine", "name", engine->ops->name, "isa", engine->isa, "threads",
+        o->threads, "implementation", engine->implementation, "exact", engine->exactness == QB_EXACT,
+        "overall", "correct", (json_int_t)score->correct, "total", (json_int_t)score->total, "accuracy",
+        fraction(score->correct, score->total), "wilson95", wilson.low, wilson.high, "per_class", classes,
+        "logits_sha256", outputs->logits_sha256);
     free(path);
     return cli_print_json(root, 10, err);
 }
 
-static enum qb_status write_arrays(const struct options *o, const struct qb_outputs *outputs, struct qb_error *err)
+static enum qb_status write_arrays(const struct options *o, const struct qb_outputs *outputs,
+                                   struct qb_error *err)
 {
     const size_t shape[2] = {outputs->count, (size_t)outputs->classes};
     if (o->logits) {
         QB_TRY(qb_npy_write(o->logits, QB_NPY_F32, 2, shape, outputs->logits, err));
     }
-    return o->predictions ? qb_npy_write(o->predictions, QB_NPY_U8, 1, shape, outputs->predictions, err) : QB_OK;
+    return o->predictions ? qb_npy_write(o->predictions, QB_NPY_U8, 1, shape, outputs->predictions, err)
+                          : QB_OK;
 }
 
 static enum qb_status evaluate(const struct options *o, struct qb_error *err)
@@ -158,11 +169,12 @@ static enum qb_status evaluate(const struct options *o, struct qb_error *err)
         pipeline_tell_synthetic();
     }
     if (status == QB_OK) {
-        status = qb_engine_create(o->engine, model.qgraph ? NULL : model.graph, model.qgraph, &options, &engine, err);
+        status = qb_engine_create(o->engine, model.qgraph ? NULL : model.graph, model.qgraph, &options,
+                                  &engine, err);
     }
     if (status == QB_OK && engine->classes != QB_CLASSES) {
-        status = qb_fail(err, QB_EINPUT, "%s: the model has %d classes, %s has %d", o->model, engine->classes, set.name,
-                         QB_CLASSES);
+        status = qb_fail(err, QB_EINPUT, "%s: the model has %d classes, %s has %d", o->model, engine->classes,
+                         set.name, QB_CLASSES);
     }
     if (status == QB_OK) {
         const size_t count = o->images && o->images < set.count ? o->images : set.count;
@@ -191,12 +203,18 @@ static enum qb_status evaluate(const struct options *o, struct qb_error *err)
 
 int cmd_evaluate(int argc, char **argv)
 {
-    static const struct argp argp = {option_list, parse, NULL,
-                                     "Scores a model on the CIFAR-10 test images. The JSON form is stable: schema_version, "
-                                     "model {path, sha256, quantized, scheme, arithmetic, bytes, fp32_bytes, reduction}, data, "
-                                     "engine, overall {correct, total, accuracy, wilson95}, per_class "
-                                     "[{class_name, correct, total, accuracy}], logits_sha256; accuracies are fractions, null for a class without images.",
-                                     NULL, NULL, NULL};
+    static const struct argp argp = {
+        option_list,
+        parse,
+        NULL,
+        "Scores a model on the CIFAR-10 test images. The JSON form is stable: schema_version, "
+        "model {path, sha256, quantized, scheme, arithmetic, bytes, fp32_bytes, reduction}, data, "
+        "engine, overall {correct, total, accuracy, wilson95}, per_class "
+        "[{class_name, correct, total, accuracy}], logits_sha256; accuracies are fractions, null for a class "
+        "without images.",
+        NULL,
+        NULL,
+        NULL};
     struct options o = {.engine = "onednn", .threads = 1, .batch = 50};
     cli_parse(&argp, argc, argv, &o);
     struct qb_error err = {0};

@@ -15,7 +15,8 @@ struct options {
 };
 
 static const struct argp_option option_list[] = {
-    {"data-dir", 'd', "DIR", 0, "put the files here (default: $QB_CACHE_DIR, $XDG_CACHE_HOME/qbench or ~/.cache/qbench)", 0},
+    {"data-dir", 'd', "DIR", 0,
+     "put the files here (default: $QB_CACHE_DIR, $XDG_CACHE_HOME/qbench or ~/.cache/qbench)", 0},
     {0},
 };
 
@@ -59,8 +60,8 @@ static void draw(void *ctx, const char *what, uint64_t done, uint64_t total)
     const double seconds = (double)(qb_now_ns() - started) / 1e9;
     char text[80];
     if (total) {
-        snprintf(text, sizeof text, "%.27s %.1f of %.1f MB, %.1f MB/s", what, (double)done / 1e6, (double)total / 1e6,
-                 seconds > 0.2 ? (double)done / 1e6 / seconds : 0.0);
+        snprintf(text, sizeof text, "%.27s %.1f of %.1f MB, %.1f MB/s", what, (double)done / 1e6,
+                 (double)total / 1e6, seconds > 0.2 ? (double)done / 1e6 / seconds : 0.0);
     } else {
         snprintf(text, sizeof text, "%.27s %.1f MB, %.1f MB/s", what, (double)done / 1e6,
                  seconds > 0.2 ? (double)done / 1e6 / seconds : 0.0);
@@ -77,10 +78,15 @@ static void draw(void *ctx, const char *what, uint64_t done, uint64_t total)
 
 int cmd_fetch(int argc, char **argv)
 {
-    static const struct argp argp = {option_list, parse, "cifar10",
-                                     "Downloads CIFAR-10 (about 140 to 170 MB), checks it and keeps it in the cache folder. "
-                                     "Repeating it only checks.",
-                                     NULL, NULL, NULL};
+    static const struct argp argp = {
+        option_list,
+        parse,
+        "cifar10",
+        "Downloads CIFAR-10 (about 140 to 170 MB), checks it and keeps it in the cache folder. "
+        "Repeating it only checks.",
+        NULL,
+        NULL,
+        NULL};
     struct options o = {0};
     cli_parse(&argp, argc, argv, &o);
     struct qb_error err = {0};

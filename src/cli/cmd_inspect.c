@@ -25,7 +25,9 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     switch (key) {
     case 'm': o->model = arg; return 0;
     case 'f': o->json = cli_is_json(state, arg); return 0;
-    case ARGP_KEY_ARG: argp_error(state, "\"%s\": no argument is expected; the model is --model FILE", arg); return 0;
+    case ARGP_KEY_ARG:
+        argp_error(state, "\"%s\": no argument is expected; the model is --model FILE", arg);
+        return 0;
     case ARGP_KEY_END:
         if (!o->model) {
             argp_error(state, "--model FILE is required");
@@ -37,10 +39,15 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 
 int cmd_inspect(int argc, char **argv)
 {
-    static const struct argp argp = {option_list, parse, NULL,
-                                     "Prints name, operator, shape, parameters, MACs and weight ranges of every layer; for a "
-                                     "quantized file scales and zero points as well.",
-                                     NULL, NULL, NULL};
+    static const struct argp argp = {
+        option_list,
+        parse,
+        NULL,
+        "Prints name, operator, shape, parameters, MACs and weight ranges of every layer; for a "
+        "quantized file scales and zero points as well.",
+        NULL,
+        NULL,
+        NULL};
     struct options o = {0};
     cli_parse(&argp, argc, argv, &o);
     struct qb_error err = {0};

@@ -23,13 +23,15 @@ static const struct argp_option option_list[] = {
     {"model", 'm', "FILE", 0, "a float ONNX model or a Keras .h5 file; required", 0},
     {"scheme", 's', "NAME", 0, "a scheme of `qbench schemes`, or a scheme file; required", 0},
     {"output", 'o', "FILE", 0, "the QDQ ONNX file to write; required unless --inspect-only", 0},
-    {"calib", 'c', "SAMPLER", 0, "first (default), random, or a .npy or text file of training image indices", 0},
+    {"calib", 'c', "SAMPLER", 0, "first (default), random, or a .npy or text file of training image indices",
+     0},
     {"samples-per-class", OPT_PER_CLASS, "N", 0, "calibration images of each class (default 100)", 0},
     {"batch-size", OPT_BATCH, "N", 0, "calibration batch (default 32); observers see one batch at a time", 0},
     {"seed", OPT_SEED, "N", 0, "seed of --calib random (default 42)", 0},
     {"data-dir", 'd', "DIR", 0, "folder with CIFAR-10: the binary or the Python version", 0},
     {"dtype", OPT_DTYPE, "TYPE", 0, "weights: int8 (default) or uint8", 0},
-    {"qparams", OPT_QPARAMS, "FILE", 0, "take activation scales and zero points from this JSON file instead of calibrating", 0},
+    {"qparams", OPT_QPARAMS, "FILE", 0,
+     "take activation scales and zero points from this JSON file instead of calibrating", 0},
     {"inspect-only", OPT_INSPECT, NULL, 0, "print scales and zero points, write nothing", 0},
     {"format", 'f', "FORMAT", 0, "form of --inspect-only: text (default) or json", 0},
     {0},
@@ -43,7 +45,9 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     case 's': o->scheme = arg; return 0;
     case 'o': o->output = arg; return 0;
     case 'c': o->calib = arg; return 0;
-    case OPT_PER_CLASS: o->per_class = (unsigned)cli_number(state, "--samples-per-class", arg, 1, 5000); return 0;
+    case OPT_PER_CLASS:
+        o->per_class = (unsigned)cli_number(state, "--samples-per-class", arg, 1, 5000);
+        return 0;
     case OPT_BATCH: o->batch = (int)cli_number(state, "--batch-size", arg, 1, 10000); return 0;
     case OPT_SEED: o->seed = (unsigned)cli_number(state, "--seed", arg, 0, 4294967295L); return 0;
     case 'd': o->data_dir = arg; return 0;
@@ -66,7 +70,8 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     }
 }
 
-/* PyTorch's fbgemm has no quint8 weights; the program's own scheme with them runs in place of the one asked for. */
+/* PyTorch's fbgemm has no quint8 weights; the program's own scheme with them runs in place of the one asked
+ * for. */
 static enum qb_status load_scheme(const struct options *o, struct qb_arena *arena, struct qb_scheme *scheme,
                                   struct qb_error *err)
 {
@@ -75,8 +80,10 @@ static enum qb_status load_scheme(const struct options *o, struct qb_arena *aren
         return QB_OK;
     }
     fprintf(stderr,
-            "qbench: PyTorch refuses --dtype uint8 for scheme %s (convert: \"Weight observer must have a dtype of "
-            "qint8\", its fbgemm kernels have no quint8 weights); running qbench's own scheme u8u8 in its place, which "
+            "qbench: PyTorch refuses --dtype uint8 for scheme %s (convert: \"Weight observer must have a "
+            "dtype of "
+            "qint8\", its fbgemm kernels have no quint8 weights); running qbench's own scheme u8u8 in its "
+            "place, which "
             "is not available in PyTorch\n",
             scheme->name);
     return qb_scheme_load("u8u8", share_scheme_dirs(), arena, scheme, err);
@@ -89,14 +96,13 @@ static enum qb_status quantize(const struct options *o, struct qb_error *err)
     struct qb_qgraph *qgraph = NULL;
     struct qb_sampler sampler = {.per_class = o->per_class, .seed = o->seed};
     qb_sampler_parse(o->calib, &sampler);
-    const struct pipeline_calibration calibration = {.sampler = &sampler,
-                                                     .batch_size = o->batch,
-                                                     .data_dir = o->data_dir,
-                                                     .qparams = o->qparams};
+    const struct pipeline_calibration calibration = {
+        .sampler = &sampler, .batch_size = o->batch, .data_dir = o->data_dir, .qparams = o->qparams};
     struct qb_arena *const arena = qb_arena_create();
     enum qb_status status = arena ? load_scheme(o, arena, &scheme, err) : qb_fail_memory(err, sizeof(void *));
     if (status == QB_OK && scheme.fp32) {
-        status = qb_fail(err, QB_EINPUT, "--scheme fp32: there is nothing to quantize; `qbench evaluate` runs float models");
+        status = qb_fail(err, QB_EINPUT,
+                         "--scheme fp32: there is nothing to quantize; `qbench evaluate` runs float models");
     }
     if (status == QB_OK) {
         status = pipeline_graph_load(o->model, &graph, err);
@@ -118,7 +124,8 @@ static enum qb_status quantize(const struct options *o, struct qb_error *err)
         if (status == QB_OK) {
             char hash[QB_HASH64_HEX];
             qb_qgraph_hash(qgraph, hash);
-            printf("%s: scheme %s, arithmetic %s, %zu bytes of parameters (%.2f times smaller than as floats), integer graph "
+            printf("%s: scheme %s, arithmetic %s, %zu bytes of parameters (%.2f times smaller than as "
+                   "floats), integer graph "
                    "%s\n",
                    o->output, scheme.name, qb_arithmetic_name(scheme.arithmetic), qb_qgraph_bytes(qgraph),
                    (double)pipeline_fp32_bytes(graph) / (double)qb_qgraph_bytes(qgraph), hash);
@@ -132,11 +139,16 @@ static enum qb_status quantize(const struct options *o, struct qb_error *err)
 
 int cmd_quantize(int argc, char **argv)
 {
-    static const struct argp argp = {option_list, parse, NULL,
-                                     "Calibrates a float model on training images, quantizes it under a scheme and writes an "
-                                     "ONNX file with QuantizeLinear / DequantizeLinear pairs, which `qbench evaluate`, ONNX "
-                                     "Runtime and Netron open.",
-                                     NULL, NULL, NULL};
+    static const struct argp argp = {
+        option_list,
+        parse,
+        NULL,
+        "Calibrates a float model on training images, quantizes it under a scheme and writes an "
+        "ONNX file with QuantizeLinear / DequantizeLinear pairs, which `qbench evaluate`, ONNX "
+        "Runtime and Netron open.",
+        NULL,
+        NULL,
+        NULL};
     struct options o = {.calib = "first", .per_class = 100, .seed = 42, .batch = 32};
     cli_parse(&argp, argc, argv, &o);
     struct qb_error err = {0};

@@ -61,8 +61,13 @@ static enum qb_status report(const struct options *o, struct qb_error *err)
         status = qb_store_rows(store, o->experiment, o->run, &rows, &count, err);
     }
     if (status == QB_OK && count == 0) {
-        status = qb_fail(err, QB_ENOTFOUND, "%s: holds no rows of %s%s", path, o->run ? "run " : o->experiment ? "experiment " : "any run",
-                         o->run ? o->run : o->experiment ? o->experiment : "");
+        status = qb_fail(err, QB_ENOTFOUND, "%s: holds no rows of %s%s", path,
+                         o->run          ? "run "
+                         : o->experiment ? "experiment "
+                                         : "any run",
+                         o->run          ? o->run
+                         : o->experiment ? o->experiment
+                                         : "");
     }
     if (status == QB_OK) {
         status = qb_report_render(rows, count, o->format, &text, err);
@@ -78,9 +83,14 @@ static enum qb_status report(const struct options *o, struct qb_error *err)
 
 int cmd_report(int argc, char **argv)
 {
-    static const struct argp argp = {option_list, parse, "[EXPERIMENT]",
-                                     "Renders the newest run of an experiment (default: of all) from the results database.",
-                                     NULL, NULL, NULL};
+    static const struct argp argp = {
+        option_list,
+        parse,
+        "[EXPERIMENT]",
+        "Renders the newest run of an experiment (default: of all) from the results database.",
+        NULL,
+        NULL,
+        NULL};
     struct options o = {.results = "results", .format = QB_REPORT_TEXT};
     cli_parse(&argp, argc, argv, &o);
     struct qb_error err = {0};

@@ -39,8 +39,8 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 
 static void describe(const struct qb_observer_spec *o, char *out, size_t size)
 {
-    snprintf(out, size, "%s %s %s%s", o->observer, qb_dtype_name(o->dtype), o->symmetric ? "symmetric" : "affine",
-             o->reduce_range ? " 7-bit" : "");
+    snprintf(out, size, "%s %s %s%s", o->observer, qb_dtype_name(o->dtype),
+             o->symmetric ? "symmetric" : "affine", o->reduce_range ? " 7-bit" : "");
 }
 
 static void print_scheme(const struct qb_scheme *s, enum format format, json_t *list)
@@ -56,24 +56,32 @@ static void print_scheme(const struct qb_scheme *s, enum format format, json_t *
     const char *const verified = s->verified && s->verified[0] ? s->verified : "-";
     switch (format) {
     case TEXT:
-        printf("%s\n    weights      %s\n    activations  %s\n    arithmetic   %s\n    reproduces   %s\n    verified     %s\n",
+        printf("%s\n    weights      %s\n    activations  %s\n    arithmetic   %s\n    reproduces   %s\n    "
+               "verified     %s\n",
                s->name, weights, activations, arithmetic, reproduces, verified);
         break;
     case MARKDOWN:
-        printf("| %s | %s | %s | %s | %s | %s |\n", s->name, weights, activations, arithmetic, reproduces, verified);
+        printf("| %s | %s | %s | %s | %s | %s |\n", s->name, weights, activations, arithmetic, reproduces,
+               verified);
         break;
     case JSON:
-        json_array_append_new(list, json_pack("{s:s,s:s,s:s,s:s,s:s,s:s}", "name", s->name, "weights", weights,
-                                              "activations", activations, "arithmetic", arithmetic, "reproduces",
-                                              reproduces, "verified", verified));
+        json_array_append_new(list, json_pack("{s:s,s:s,s:s,s:s,s:s,s:s}", "name", s->name, "weights",
+                                              weights, "activations", activations, "arithmetic", arithmetic,
+                                              "reproduces", reproduces, "verified", verified));
         break;
     }
 }
 
 int cmd_schemes(int argc, char **argv)
 {
-    static const struct argp argp = {option_list, parse, NULL, "Lists the schemes that `qbench run` and `qbench quantize` "
-                                     "know by name; any other scheme file can be given by its path.", NULL, NULL, NULL};
+    static const struct argp argp = {option_list,
+                                     parse,
+                                     NULL,
+                                     "Lists the schemes that `qbench run` and `qbench quantize` "
+                                     "know by name; any other scheme file can be given by its path.",
+                                     NULL,
+                                     NULL,
+                                     NULL};
     enum format format = TEXT;
     cli_parse(&argp, argc, argv, &format);
     struct qb_error err = {0};
@@ -87,7 +95,8 @@ int cmd_schemes(int argc, char **argv)
     unsigned count = 0;
     enum qb_status status = qb_scheme_list(share_scheme_dirs(), arena, &names, &count, &err);
     if (status == QB_OK && format == MARKDOWN) {
-        puts("| scheme | weights | activations | arithmetic | reproduces | verified |\n|---|---|---|---|---|---|");
+        puts("| scheme | weights | activations | arithmetic | reproduces | verified "
+             "|\n|---|---|---|---|---|---|");
     }
     for (unsigned i = 0; status == QB_OK && i < count; i++) {
         struct qb_scheme scheme = {0};

@@ -13,7 +13,8 @@
 /* Size of the synthetic splits: enough for ten per class of everything, quick to run. */
 enum { SYNTHETIC_IMAGES = 2000 };
 
-/* The engine whose float pass calibrates: the one that adds in PyTorch's order, if this CPU has the FMA it takes. */
+/* The engine whose float pass calibrates: the one that adds in PyTorch's order, if this CPU has the FMA it
+ * takes. */
 static const char *calibration_engine(void)
 {
     return qb_cpu_has(QB_ISA_AVX2) ? "reference" : "onednn";
@@ -22,7 +23,8 @@ static const char *calibration_engine(void)
 /* Why synthetic images had to be made, until it has been told. */
 static char no_data[sizeof((struct qb_error *)NULL)->text];
 
-enum qb_status pipeline_data(const char *dir, enum qb_split split, struct qb_dataset *out, struct qb_error *err)
+enum qb_status pipeline_data(const char *dir, enum qb_split split, struct qb_dataset *out,
+                             struct qb_error *err)
 {
     char *found = NULL;
     enum qb_status status = qb_data_locate(dir, &found, err);
@@ -41,8 +43,9 @@ enum qb_status pipeline_data(const char *dir, enum qb_split split, struct qb_dat
 void pipeline_tell_synthetic(void)
 {
     if (no_data[0]) {
-        fprintf(stderr, "qbench: no CIFAR-10 here (%s); using labelled synthetic images: the tables show agreement "
-                        "with FP32, not accuracy\n",
+        fprintf(stderr,
+                "qbench: no CIFAR-10 here (%s); using labelled synthetic images: the tables show agreement "
+                "with FP32, not accuracy\n",
                 no_data);
         no_data[0] = 0;
     }
@@ -51,7 +54,8 @@ void pipeline_tell_synthetic(void)
 enum qb_status pipeline_sampler_check(const struct qb_sampler *sampler, struct qb_error *err)
 {
     return sampler->kind == QB_SAMPLER_FILE && !qb_is_file(sampler->file)
-               ? qb_fail(err, QB_ENOTFOUND, "calibration \"%s\" is neither first nor random nor a file", sampler->file)
+               ? qb_fail(err, QB_ENOTFOUND, "calibration \"%s\" is neither first nor random nor a file",
+                         sampler->file)
                : QB_OK;
 }
 
@@ -69,19 +73,21 @@ static void observe(void *ctx, int node, const void *data, size_t count)
     }
 }
 
-static enum qb_status run_batches(struct qb_engine *engine, struct observation *seen, const struct qb_dataset *train,
-                                  const struct qb_sample *sample, int batch_size, const struct qb_progress *progress,
-                                  struct qb_error *err)
+static enum qb_status run_batches(struct qb_engine *engine, struct observation *seen,
+                                  const struct qb_dataset *train, const struct qb_sample *sample,
+                                  int batch_size, const struct qb_progress *progress, struct qb_error *err)
 {
     uint8_t *const images = malloc((size_t)batch_size * QB_IMAGE_BYTES);
     float *const logits = calloc((size_t)batch_size * (size_t)engine->classes, sizeof *logits);
-    enum qb_status status = images && logits ? QB_OK : qb_fail_memory(err, (size_t)batch_size * QB_IMAGE_BYTES);
+    enum qb_status status =
+        images && logits ? QB_OK : qb_fail_memory(err, (size_t)batch_size * QB_IMAGE_BYTES);
     for (size_t done = 0; status == QB_OK && done < sample->count;) {
         const size_t left = sample->count - done;
         const int n = left < (size_t)batch_size ? (int)left : batch_size;
         for (int i = 0; i < n; i++) {
             memcpy(images + (size_t)i * QB_IMAGE_BYTES,
-                   train->images + (size_t)sample->indices[done + (size_t)i] * QB_IMAGE_BYTES, QB_IMAGE_BYTES);
+                   train->images + (size_t)sample->indices[done + (size_t)i] * QB_IMAGE_BYTES,
+                   QB_IMAGE_BYTES);
         }
         status = qb_engine_run(engine, images, n, logits, err);
         status = status == QB_OK ? seen->status : status;
@@ -98,14 +104,15 @@ static enum qb_status run_batches(struct qb_engine *engine, struct observation *
 
 static enum qb_status calibrate(const struct qb_graph *graph, const struct qb_scheme *scheme,
                                 const struct pipeline_calibration *how, const struct qb_progress *progress,
-                                struct qb_arena *arena, struct qb_qparams_table *table, char hash[QB_HASH64_HEX],
-                                struct qb_error *err)
+                                struct qb_arena *arena, struct qb_qparams_table *table,
+                                char hash[QB_HASH64_HEX], struct qb_error *err)
 {
     struct qb_dataset own = {0};
     struct qb_sample sample = {0};
     struct qb_engine *engine = NULL;
     struct observation seen = {.err = err};
-    const struct qb_engine_options options = {.isa = how->isa == QB_ISA_REF ? qb_cpu_best(QB_ISA_AMX) : how->isa,
+    const struct qb_engine_options options = {.isa =
+                                                  how->isa == QB_ISA_REF ? qb_cpu_best(QB_ISA_AMX) : how->isa,
                                               .threads = 1,
                                               .batch = how->batch_size,
                                               .pytorch_batches = true};
@@ -145,8 +152,9 @@ static enum qb_status calibrate(const struct qb_graph *graph, const struct qb_sc
 }
 
 enum qb_status pipeline_quantize(const struct qb_graph *graph, const struct qb_scheme *scheme,
-                                 const struct pipeline_calibration *calibration, const struct qb_progress *progress,
-                                 struct qb_qgraph **out, struct qb_error *err)
+                                 const struct pipeline_calibration *calibration,
+                                 const struct qb_progress *progress, struct qb_qgraph **out,
+                                 struct qb_error *err)
 {
     QB_TRY(qb_scheme_check(scheme, err));
     struct qb_arena *const arena = qb_arena_create();
@@ -155,9 +163,9 @@ enum qb_status pipeline_quantize(const struct qb_graph *graph, const struct qb_s
     }
     struct qb_qparams_table table = {0};
     char hash[QB_HASH64_HEX] = "";
-    enum qb_status status =
-        calibration->qparams ? qb_qparams_read(calibration->qparams, graph, scheme, arena, &table, err)
-                             : calibrate(graph, scheme, calibration, progress, arena, &table, hash, err);
+    enum qb_status status = calibration->qparams
+                                ? qb_qparams_read(calibration->qparams, graph, scheme, arena, &table, err)
+                                : calibrate(graph, scheme, calibration, progress, arena, &table, hash, err);
     if (status == QB_OK) {
         status = qb_quantize(graph, scheme, &table, hash, out, err);
     }

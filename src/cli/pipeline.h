@@ -13,9 +13,10 @@
 #include "quant/qgraph.h"
 #include "quant/quantize.h"
 
-/* Loads a split from `dir` (NULL: the usual places). When the user named no folder and none is found, the synthetic set is
- * made; pipeline_tell_synthetic says so, once, in a line on stderr. */
-enum qb_status pipeline_data(const char *dir, enum qb_split split, struct qb_dataset *out, struct qb_error *err);
+/* Loads a split from `dir` (NULL: the usual places). When the user named no folder and none is found, the
+ * synthetic set is made; pipeline_tell_synthetic says so, once, in a line on stderr. */
+enum qb_status pipeline_data(const char *dir, enum qb_split split, struct qb_dataset *out,
+                             struct qb_error *err);
 void pipeline_tell_synthetic(void);
 
 /* A list of indices must be there: said before the images are loaded, or looked for in vain. */
@@ -30,16 +31,18 @@ struct pipeline_calibration {
     const struct qb_dataset *train; /* loaded already, or NULL: loaded when needed */
 };
 
-/* Float graph + scheme -> integer graph: runs the calibration images through the float engine, batch by batch, and lets
- * the scheme's observers see every tensor in execution order. */
+/* Float graph + scheme -> integer graph: runs the calibration images through the float engine, batch by
+ * batch, and lets the scheme's observers see every tensor in execution order. */
 enum qb_status pipeline_quantize(const struct qb_graph *graph, const struct qb_scheme *scheme,
-                                 const struct pipeline_calibration *calibration, const struct qb_progress *progress,
-                                 struct qb_qgraph **out, struct qb_error *err);
+                                 const struct pipeline_calibration *calibration,
+                                 const struct qb_progress *progress, struct qb_qgraph **out,
+                                 struct qb_error *err);
 
 /* A float or quantized model file, as written or else under the share folder. */
 enum qb_status pipeline_graph_load(const char *path, struct qb_graph **out, struct qb_error *err);
 
-/* A model file of any kind, found likewise. `qgraph` is set for a quantized file, else NULL; `graph` always. */
+/* A model file of any kind, found likewise. `qgraph` is set for a quantized file, else NULL; `graph` always.
+ */
 struct pipeline_model {
     struct qb_graph *graph;
     struct qb_qgraph *qgraph;

@@ -77,6 +77,7 @@ enum qb_status share_resolve(const char *what, const char *path, char **out, str
         }
         free(candidate);
     }
-    return qb_fail(err, QB_ENOTFOUND, "%s \"%s\" does not exist%s%s%s", what, path, dir && path[0] != '/' ? " (nor under " : "",
-                   dir && path[0] != '/' ? dir : "", dir && path[0] != '/' ? ")" : "");
+    return qb_fail(err, QB_ENOTFOUND, "%s \"%s\" does not exist%s%s%s", what, path,
+                   dir && path[0] != '/' ? " (nor under " : "", dir && path[0] != '/' ? dir : "",
+                   dir && path[0] != '/' ? ")" : "");
 }

@@ -4,15 +4,15 @@
 
 #include "base/status.h"
 
-/* The folder that holds configs/ and models/: $QB_SHARE_DIR, else share/qbench beside the binary's bin/, else the source
- * tree that the binary was built in. NULL when none is there. Static storage. */
+/* The folder that holds configs/ and models/: $QB_SHARE_DIR, else share/qbench beside the binary's bin/, else
+ * the source tree that the binary was built in. NULL when none is there. Static storage. */
 const char *share_dir(void);
 
 /* NULL-terminated list of folders with shipped schemes, for qb_scheme_load. Static storage. */
 const char *const *share_scheme_dirs(void);
 
-/* Resolves a path as written: itself when it exists, else under share_dir() (for experiments also "configs/NAME.yaml" of
- * a bare NAME). malloc'd. QB_ENOTFOUND names `what` and the path. */
+/* Resolves a path as written: itself when it exists, else under share_dir() (for experiments also
+ * "configs/NAME.yaml" of a bare NAME). malloc'd. QB_ENOTFOUND names `what` and the path. */
 enum qb_status share_resolve(const char *what, const char *path, char **out, struct qb_error *err);
 
 #endif

@@ -1,7 +1,8 @@
 /* Executing a network: the one interface, and the table of its implementations.
  *
- * Images are u8 NHWC; logits are float32 [n][classes] before softmax. An engine keeps a pointer to the graph it was made
- * from: the graph must outlive it. Two engines in one process do not meet; one engine is used by one thread at a time. */
+ * Images are u8 NHWC; logits are float32 [n][classes] before softmax. An engine keeps a pointer to the graph
+ * it was made from: the graph must outlive it. Two engines in one process do not meet; one engine is used by
+ * one thread at a time. */
 #ifndef QB_ENGINE_ENGINE_H
 #define QB_ENGINE_ENGINE_H
 
@@ -15,12 +16,13 @@
 #include "quant/qgraph.h"
 
 struct qb_engine_options {
-    enum qb_isa isa;  /* cap; engines that cannot honour it say so at creation */
-    int threads;      /* 1.. */
-    int batch;        /* the largest n of qb_engine_run, 1.. */
-    const char *impl; /* onednn: "default" (first), "fastest" (timed), or an implementation name; NULL = default */
-    /* reference, float graphs, for calibration: the sums of a run of one image go in the order that PyTorch has for a batch
-     * of one. Without it images are summed alike, whatever the batch. */
+    enum qb_isa isa; /* cap; engines that cannot honour it say so at creation */
+    int threads;     /* 1.. */
+    int batch;       /* the largest n of qb_engine_run, 1.. */
+    const char
+        *impl; /* onednn: "default" (first), "fastest" (timed), or an implementation name; NULL = default */
+    /* reference, float graphs, for calibration: the sums of a run of one image go in the order that PyTorch
+     * has for a batch of one. Without it images are summed alike, whatever the batch. */
     bool pytorch_batches;
 };
 
@@ -30,8 +32,8 @@ enum qb_exactness {
     QB_APPROXIMATE, /* the library's own rounding: rows are marked ~ */
 };
 
-/* Sees tensor `node` of the graph the engine was made from, for one batch: float (f32 engines) or u8 codes in inside form
- * (int8 engines), NHWC, `count` elements. */
+/* Sees tensor `node` of the graph the engine was made from, for one batch: float (f32 engines) or u8 codes in
+ * inside form (int8 engines), NHWC, `count` elements. */
 typedef void qb_tap_fn(void *ctx, int node, const void *data, size_t count);
 
 struct qb_engine;
@@ -40,22 +42,25 @@ struct qb_engine_ops {
     const char *name;    /* "reference", "onednn", "onednn_fused" */
     const char *summary; /* one line for lists */
     enum qb_status (*create_f32)(const struct qb_graph *graph, const struct qb_engine_options *options,
-                                 struct qb_engine **out, struct qb_error *err); /* NULL: integer graphs only */
+                                 struct qb_engine **out,
+                                 struct qb_error *err); /* NULL: integer graphs only */
     enum qb_status (*create_int8)(const struct qb_qgraph *graph, const struct qb_engine_options *options,
                                   struct qb_engine **out, struct qb_error *err);
-    enum qb_status (*run)(struct qb_engine *engine, const uint8_t *images, int n, float *logits, struct qb_error *err);
+    enum qb_status (*run)(struct qb_engine *engine, const uint8_t *images, int n, float *logits,
+                          struct qb_error *err);
     void (*destroy)(struct qb_engine *engine);
 };
 
 /* First member of every implementation's own struct. */
 struct qb_engine {
     const struct qb_engine_ops *ops;
-    int classes;               /* width of the logits */
-    int batch;                 /* largest n */
+    int classes; /* width of the logits */
+    int batch;   /* largest n */
     enum qb_exactness exactness;
-    const char *implementation; /* what runs, for the row: "brgconv:avx512_core_vnni x8, jit:..."; owned by the engine */
+    const char *implementation; /* what runs, for the row: "brgconv:avx512_core_vnni x8, jit:..."; owned by
+                                   the engine */
     const char *isa;            /* ISA in effect as the engine knows it, for the row */
-    qb_tap_fn *tap;            /* NULL: none. Set before run; engines that fuse a tensor away never show it */
+    qb_tap_fn *tap; /* NULL: none. Set before run; engines that fuse a tensor away never show it */
     void *tap_ctx;
 };
 
@@ -65,8 +70,9 @@ extern const struct qb_engine_ops *const qb_engines[];
 const struct qb_engine_ops *qb_engine_find(const char *name, struct qb_error *err);
 
 /* Exactly one of `graph` and `qgraph` is not NULL. An unknown name lists those that exist. */
-enum qb_status qb_engine_create(const char *name, const struct qb_graph *graph, const struct qb_qgraph *qgraph,
-                                const struct qb_engine_options *options, struct qb_engine **out, struct qb_error *err);
+enum qb_status qb_engine_create(const char *name, const struct qb_graph *graph,
+                                const struct qb_qgraph *qgraph, const struct qb_engine_options *options,
+                                struct qb_engine **out, struct qb_error *err);
 /* 1 <= n <= batch. */
 enum qb_status qb_engine_run(struct qb_engine *engine, const uint8_t *images, int n, float *logits,
                              struct qb_error *err);

@@ -17,8 +17,8 @@ void qb_roof_measure(struct qb_roof *out);
 
 /* Least microseconds that `macs` multiply-accumulates can take under a roof of `gmacs`, and the share of the
  * roof that a measured time reaches (0.8 = 80 %). NAN when gmacs or us is not above 0. A share above 1 is
- * suspicious (padding that a kernel skips is counted, about 5 % of a network): whoever shows the number flags it
- * as invalid. */
+ * suspicious (padding that a kernel skips is counted, about 5 % of a network): whoever shows the number flags
+ * it as invalid. */
 double qb_roof_bound_us(double gmacs, double macs);
 double qb_roof_share(double gmacs, double macs, double us);
 

@@ -6,6 +6,7 @@
 #include "model/graph.h"
 
 /* Imports one model from memory into a raw (not canonical) graph. `path` is for messages and graph->path. */
-enum qb_status qb_onnx_import(const char *path, const struct qb_blob *file, struct qb_graph **out, struct qb_error *err);
+enum qb_status qb_onnx_import(const char *path, const struct qb_blob *file, struct qb_graph **out,
+                              struct qb_error *err);
 
 #endif

@@ -112,8 +112,8 @@ enum qb_status qb_onnx_axes(const struct onnx_op *op, size_t i, int rank, unsign
                             struct qb_error *err);
 
 /* Nodes on images (onnx_window.c). Emits `node` on src seen as N,C,H,W: as it is, or transposed there and
- * back when `channels_last`; the result is the node's first output. The first window operator also settles what
- * the axes of the model's input mean. */
+ * back when `channels_last`; the result is the node's first output. The first window operator also settles
+ * what the axes of the model's input mean. */
 enum qb_status qb_onnx_emit_image(const struct onnx_op *op, struct qb_node *node,
                                   const struct onnx_value *src, bool channels_last, struct qb_error *err);
 enum qb_status qb_onnx_emit_transpose(const struct onnx_op *op, int src, const int perm[4], int *index,

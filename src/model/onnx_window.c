@@ -18,8 +18,8 @@ enum qb_status qb_onnx_emit_transpose(const struct onnx_op *op, int src, const i
 
 /* qb_onnx_emit_image, but for what becomes of the result: its index. */
 static enum qb_status emit_on_nchw(const struct onnx_op *op, struct qb_node *node,
-                                    const struct onnx_value *src, bool channels_last, int *index,
-                                    struct qb_error *err)
+                                   const struct onnx_value *src, bool channels_last, int *index,
+                                   struct qb_error *err)
 {
     const int *const perm = channels_last ? nhwc_to_nchw : identity;
     int axes[4], before = src->node;

@@ -1,8 +1,9 @@
 /* The integer network: what every engine executes, and what the reference engine gives a meaning to the bit.
  *
- * Codes inside are always u8 activations x s8 weights (the instruction's types). An s8 tensor of a scheme or a file is
- * held as code + 128 with zero point + 128, u8 weights as code - 128 with zero point - 128: exactly the same arithmetic.
- * `dtype` remembers the outside type for export and printing. Node i produces tensor i. */
+ * Codes inside are always u8 activations x s8 weights (the instruction's types). An s8 tensor of a scheme or
+ * a file is held as code + 128 with zero point + 128, u8 weights as code - 128 with zero point - 128: exactly
+ * the same arithmetic. `dtype` remembers the outside type for export and printing. Node i produces tensor i.
+ */
 #ifndef QB_QUANT_QGRAPH_H
 #define QB_QUANT_QGRAPH_H
 
@@ -18,12 +19,13 @@
 struct qb_qparams {
     float scale;
     int32_t zero_point;
-    enum qb_dtype dtype;      /* the type outside */
-    int32_t quant_min, quant_max; /* the range scale and zero point were derived from, outside form; kernels clamp to 0..255 */
+    enum qb_dtype dtype;          /* the type outside */
+    int32_t quant_min, quant_max; /* the range scale and zero point were derived from, outside form; kernels
+                                     clamp to 0..255 */
 };
 
 enum qb_qop {
-    QB_QOP_INPUT,   /* pixel p -> clamp(rne(fma(p, 1 / scale, zero_point)), 0, 255) */
+    QB_QOP_INPUT, /* pixel p -> clamp(rne(fma(p, 1 / scale, zero_point)), 0, 255) */
     QB_QOP_CONV,
     QB_QOP_DENSE,
     QB_QOP_ADD,
@@ -34,22 +36,24 @@ const char *qb_qop_name(enum qb_qop op);
 
 struct qb_qnode {
     enum qb_qop op;
-    /* Of the float node whose tensor this is: with a ReLU fused the conv or add, as PyTorch counts; with fused_add the add,
-     * whose scale and zero point it has, while kernel, weights and bias are those of the convolution merged into it. */
+    /* Of the float node whose tensor this is: with a ReLU fused the conv or add, as PyTorch counts; with
+     * fused_add the add, whose scale and zero point it has, while kernel, weights and bias are those of the
+     * convolution merged into it. */
     const char *name;
-    int src[2];       /* node indices; src[1]: ADD's second operand, or the residual of a CONV with fused_add; else -1 */
+    int src[2]; /* node indices; src[1]: ADD's second operand, or the residual of a CONV with fused_add; else
+                   -1 */
     struct qb_shape dst;
     struct qb_qparams q; /* of dst */
     bool relu;           /* CONV, DENSE, ADD: fused ReLU */
     bool fused_add;      /* CONV, arithmetic onednn: src[1] is added in the float tail */
     int kh, kw, stride_h, stride_w, pad_t, pad_l, pad_b, pad_r; /* CONV, AVGPOOL (no padding there) */
     int ic, oc;
-    const int8_t *wei;         /* CONV: OIHW; DENSE: [oc][ic] */
-    enum qb_dtype wei_dtype;   /* outside type */
-    int wei_scale_count;       /* 1 (per tensor) or oc */
-    const float *wei_scales;   /* [wei_scale_count] */
+    const int8_t *wei;              /* CONV: OIHW; DENSE: [oc][ic] */
+    enum qb_dtype wei_dtype;        /* outside type */
+    int wei_scale_count;            /* 1 (per tensor) or oc */
+    const float *wei_scales;        /* [wei_scale_count] */
     const int32_t *wei_zero_points; /* [wei_scale_count], inside form, 0 for symmetric qint8 */
-    const float *bia;          /* [oc], float as in PyTorch; never NULL */
+    const float *bia;               /* [oc], float as in PyTorch; never NULL */
 };
 
 struct qb_qgraph {
@@ -58,8 +62,8 @@ struct qb_qgraph {
     enum qb_arithmetic arithmetic;
     struct qb_qnode *nodes;
     int count;
-    const char *model_sha256;      /* of the float model file; "" when unknown */
-    const char *calibration_hash;  /* qb_sample.hash; "" when unknown */
+    const char *model_sha256;     /* of the float model file; "" when unknown */
+    const char *calibration_hash; /* qb_sample.hash; "" when unknown */
 };
 
 /* Accepts NULL. */
@@ -76,8 +80,8 @@ int qb_qgraph_find(const struct qb_qgraph *graph, const char *name);
 /* Bytes that the parameters take: weights one byte, biases and weight scales four, zero points one each. */
 size_t qb_qgraph_bytes(const struct qb_qgraph *graph);
 
-/* Identity of the integer network: first 64 bits of a SHA-256 over operators, geometry, codes, scales, zero points, biases
- * and arithmetic (not names): equal hash = equal results. */
+/* Identity of the integer network: first 64 bits of a SHA-256 over operators, geometry, codes, scales, zero
+ * points, biases and arithmetic (not names): equal hash = equal results. */
 void qb_qgraph_hash(const struct qb_qgraph *graph, char hex[QB_HASH64_HEX]);
 
 #endif

@@ -1,8 +1,9 @@
 /* From a float graph and a scheme to an integer graph.
  *
  * Calibration is driven from outside, because running the float graph is the engine's business:
- *     qb_calibration_create, then per batch qb_calibration_observe for every float tensor (in execution order), all of
- *     it again while qb_calibration_next_pass says so, then qb_quantize. Tensors that the scheme does not observe are ignored by observe. */
+ *     qb_calibration_create, then per batch qb_calibration_observe for every float tensor (in execution
+ * order), all of it again while qb_calibration_next_pass says so, then qb_quantize. Tensors that the scheme
+ * does not observe are ignored by observe. */
 #ifndef QB_QUANT_QUANTIZE_H
 #define QB_QUANT_QUANTIZE_H
 
@@ -10,10 +11,10 @@
 #include "model/graph.h"
 #include "quant/qgraph.h"
 
-/* Checks a scheme against the observer table and the rules of the frameworks: unknown observer, an option the observer
- * does not have, reduce_range with symmetric quint8, fuse conv_add without arithmetic onednn ... What PyTorch's fbgemm
- * refuses but our arithmetic has (quint8 weights, qint8 activations) passes. So does "fp32", which the functions below
- * refuse. */
+/* Checks a scheme against the observer table and the rules of the frameworks: unknown observer, an option the
+ * observer does not have, reduce_range with symmetric quint8, fuse conv_add without arithmetic onednn ...
+ * What PyTorch's fbgemm refuses but our arithmetic has (quint8 weights, qint8 activations) passes. So does
+ * "fp32", which the functions below refuse. */
 enum qb_status qb_scheme_check(const struct qb_scheme *scheme, struct qb_error *err);
 
 struct qb_calibration;
@@ -22,17 +23,19 @@ struct qb_calibration;
 enum qb_status qb_calibration_create(const struct qb_graph *graph, const struct qb_scheme *scheme,
                                      struct qb_calibration **out, struct qb_error *err);
 /* `count` float values of tensor `node`, one whole batch in one call. A NaN is QB_EINPUT naming the node. */
-enum qb_status qb_calibration_observe(struct qb_calibration *calibration, int node, const float *values, size_t count,
-                                      struct qb_error *err);
-/* 1 when the scheme observes tensor `node` (so a runner need not produce the others): the input and every CONV, DENSE and
- * ADD; where a RELU is fused into it (scheme->fuse), the RELU's tensor in its place; nothing for a CONV that is merged with
- * an ADD (QB_FUSE_CONV_ADD). Other nodes inherit their source's scale and zero point. */
+enum qb_status qb_calibration_observe(struct qb_calibration *calibration, int node, const float *values,
+                                      size_t count, struct qb_error *err);
+/* 1 when the scheme observes tensor `node` (so a runner need not produce the others): the input and every
+ * CONV, DENSE and ADD; where a RELU is fused into it (scheme->fuse), the RELU's tensor in its place; nothing
+ * for a CONV that is merged with an ADD (QB_FUSE_CONV_ADD). Other nodes inherit their source's scale and zero
+ * point. */
 int qb_calibration_wants(const struct qb_calibration *calibration, int node);
 /* At the end of a pass over all batches: 1 when the scheme's observer needs the same batches once more. */
 int qb_calibration_next_pass(struct qb_calibration *calibration);
 void qb_calibration_free(struct qb_calibration *calibration);
 
-/* qparams by the index of the float node whose tensor is observed (qb_calibration_wants); `set[i]` tells which are there. */
+/* qparams by the index of the float node whose tensor is observed (qb_calibration_wants); `set[i]` tells
+ * which are there. */
 struct qb_qparams_table {
     struct qb_qparams *q; /* [graph->count] */
     bool *set;            /* [graph->count] */
@@ -41,9 +44,10 @@ enum qb_status qb_calibration_qparams(const struct qb_calibration *calibration, 
                                       struct qb_qparams_table *out, struct qb_error *err);
 
 /* Reads activation scales and zero points from a JSON file of the form of ../shared/golden/torch manifests:
- * {"observers": {TENSOR: {"scale_hex": "0x1.8p-1" or "scale": 0.75, "zero_point": 3, ...}}}. Every tensor that the scheme
- * observes must be there. TENSOR is the canonical name of the node that produces it ("conv" also where a RELU is fused into
- * it), "input" for the image. "zero_point" and the optional "dtype", "qmin" and "qmax" are in outside form. */
+ * {"observers": {TENSOR: {"scale_hex": "0x1.8p-1" or "scale": 0.75, "zero_point": 3, ...}}}. Every tensor
+ * that the scheme observes must be there. TENSOR is the canonical name of the node that produces it ("conv"
+ * also where a RELU is fused into it), "input" for the image. "zero_point" and the optional "dtype", "qmin"
+ * and "qmax" are in outside form. */
 enum qb_status qb_qparams_read(const char *path, const struct qb_graph *graph, const struct qb_scheme *scheme,
                                struct qb_arena *arena, struct qb_qparams_table *out, struct qb_error *err);
 

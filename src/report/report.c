@@ -42,8 +42,8 @@ static enum qb_status render(const struct qb_row *rows, size_t count, enum qb_re
     return status;
 }
 
-enum qb_status qb_report_render(const struct qb_row *rows, size_t count, enum qb_report_format format, char **out,
-                                struct qb_error *err)
+enum qb_status qb_report_render(const struct qb_row *rows, size_t count, enum qb_report_format format,
+                                char **out, struct qb_error *err)
 {
     char *text = NULL;
     size_t size = 0;

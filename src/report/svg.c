@@ -1,4 +1,5 @@
-/* The picture: accuracy with its interval against the least latency, the Pareto front as steps. gnuplot draws it. */
+/* The picture: accuracy with its interval against the least latency, the Pareto front as steps. gnuplot draws
+ * it. */
 #include "report/views.h"
 
 #include <errno.h>
@@ -74,7 +75,8 @@ static void write_series(const struct table *t, FILE *script)
     }
 }
 
-/* A scheme is labelled once, at its fastest engine; neighbours in the table alternate above and below their point. */
+/* A scheme is labelled once, at its fastest engine; neighbours in the table alternate above and below their
+ * point. */
 static void write_labels(const struct table *t, FILE *script)
 {
     int labels = 0;
@@ -97,7 +99,8 @@ static void write_script(const struct table *t, const size_t *front, size_t fron
           "set xlabel 'least latency at batch 1, microseconds an image (log scale)'\n",
           script);
     fprintf(script, "set ylabel '%s'\n",
-            synthetic ? "agreement with FP32, % (synthetic images)" : "top-1 accuracy, % (Wilson 95 % interval)");
+            synthetic ? "agreement with FP32, % (synthetic images)"
+                      : "top-1 accuracy, % (Wilson 95 % interval)");
     write_series(t, script);
     write_labels(t, script);
     fputs("$front << EOD\n", script);
@@ -110,7 +113,8 @@ static void write_script(const struct table *t, const size_t *front, size_t fron
     int colour = 0;
     for (size_t s = 0; s < t->count; s++) {
         if (is_point(&t->lines[s]) && series_of(t, s) == s) {
-            fprintf(script, ", \\\n  $series%zu using 1:2:3:4 with yerrorbars pt 7 ps 0.7 lc rgb '%s' title \"", s,
+            fprintf(script,
+                    ", \\\n  $series%zu using 1:2:3:4 with yerrorbars pt 7 ps 0.7 lc rgb '%s' title \"", s,
                     colours[colour++ % 5]);
             print_label(script, t->lines[s].first->engine);
             fputc('"', script);
@@ -140,8 +144,8 @@ static enum qb_status run_gnuplot(const char *script, FILE *out, struct qb_error
     close(pipe_ends[1]);
     if (spawned != 0) {
         close(pipe_ends[0]);
-        return qb_fail(err, QB_EUNSUPPORTED, "gnuplot draws the plot and is not here (Debian: gnuplot-nox): %s",
-                       strerror(spawned));
+        return qb_fail(err, QB_EUNSUPPORTED,
+                       "gnuplot draws the plot and is not here (Debian: gnuplot-nox): %s", strerror(spawned));
     }
     char buffer[4096];
     size_t total = 0;

@@ -1,5 +1,5 @@
-/* The main table as data: rows of one run merged into one line a combination, with every cell formatted, plus the
- * sentences that belong below it. Text and Markdown differ only in how they print this. */
+/* The main table as data: rows of one run merged into one line a combination, with every cell formatted, plus
+ * the sentences that belong below it. Text and Markdown differ only in how they print this. */
 #ifndef QB_REPORT_TABLE_H
 #define QB_REPORT_TABLE_H
 
@@ -9,8 +9,22 @@
 #include "store/row.h"
 
 enum {
-    COL_SCHEME, COL_WEIGHTS, COL_ACTIVATIONS, COL_OBSERVER, COL_TOP1, COL_VS_FP32, COL_AGREE, COL_SIZE, COL_ENGINE, COL_LATENCY,
-    COL_RATE, COL_ROOF, COL_SPEEDUP, COL_HASH, COL_STATUS, COLUMNS
+    COL_SCHEME,
+    COL_WEIGHTS,
+    COL_ACTIVATIONS,
+    COL_OBSERVER,
+    COL_TOP1,
+    COL_VS_FP32,
+    COL_AGREE,
+    COL_SIZE,
+    COL_ENGINE,
+    COL_LATENCY,
+    COL_RATE,
+    COL_ROOF,
+    COL_SPEEDUP,
+    COL_HASH,
+    COL_STATUS,
+    COLUMNS
 };
 extern const char *const table_titles[COLUMNS];
 
@@ -26,8 +40,8 @@ struct table {
     struct qb_arena *arena;
     struct table_line *lines; /* sorted by least latency, those without one last */
     size_t count;
-    const char *headline;     /* the fastest scheme not distinguishable from FP32 */
-    const char **notes;       /* sentences */
+    const char *headline; /* the fastest scheme not distinguishable from FP32 */
+    const char **notes;   /* sentences */
     size_t note_count;
 };
 
@@ -37,8 +51,8 @@ void table_free(struct table *table);
 void table_print_text(const struct table *table, FILE *out);
 void table_print_markdown(const struct table *table, FILE *out);
 
-/* Indices of the lines on the Pareto front of (least latency, accuracy), fastest first; returns how many. Lines without
- * both values are left out. `indices` holds table->count. */
+/* Indices of the lines on the Pareto front of (least latency, accuracy), fastest first; returns how many.
+ * Lines without both values are left out. `indices` holds table->count. */
 size_t table_pareto(const struct table *table, size_t *indices);
 
 #endif

@@ -13,7 +13,8 @@
 static inline char *write_bytes(const char *dir, const char *name, const void *bytes, size_t size)
 {
     char *const path = qb_path_join(dir, name);
-    /* Neither qb_file_write, which syncs, nor truncation, which ext4 syncs too: these are thousands of small files. */
+    /* Neither qb_file_write, which syncs, nor truncation, which ext4 syncs too: these are thousands of small
+     * files. */
     remove(path);
     FILE *const file = fopen(path, "wb");
     assert_non_null(file);

@@ -10,8 +10,9 @@ struct e2e_result {
     char *out, *err; /* malloc'd texts of stdout and stderr */
 };
 
-/* cmocka group set-up and tear-down: installs the build into a fresh prefix (QB_BUILD_DIR) and makes an empty work folder,
- * which is the current folder of every run. The data set of the user's cache stays visible; $HOME does not. */
+/* cmocka group set-up and tear-down: installs the build into a fresh prefix (QB_BUILD_DIR) and makes an empty
+ * work folder, which is the current folder of every run. The data set of the user's cache stays visible;
+ * $HOME does not. */
 int e2e_setup(void **state);
 int e2e_teardown(void **state);
 

@@ -1,5 +1,5 @@
-/* The sweep through the installed program: table, files, repeat, resume after Ctrl-C; on synthetic images, so that it needs
- * no data set. */
+/* The sweep through the installed program: table, files, repeat, resume after Ctrl-C; on synthetic images, so
+ * that it needs no data set. */
 #include "e2e.h"
 
 #include <stdlib.h>

@@ -1,4 +1,5 @@
-/* The views: merging of batches, order, Holm over distinct results, headline, CSV quoting, JSON nulls, Pareto front. */
+/* The views: merging of batches, order, Holm over distinct results, headline, CSV quoting, JSON nulls, Pareto
+ * front. */
 #include "testing.h"
 
 #include <math.h>
@@ -10,9 +11,11 @@
 #include "report/table.h"
 #include "store/columns.h"
 
-static struct qb_row make_row(const char *scheme, const char *engine, int batch, double median, int64_t correct, double p)
+static struct qb_row make_row(const char *scheme, const char *engine, int batch, double median,
+                              int64_t correct, double p)
 {
-    struct qb_row r = {.threads = 1, .batch = batch, .images = 10000, .correct = correct, .agree = 9700, .changed = 0};
+    struct qb_row r = {
+        .threads = 1, .batch = batch, .images = 10000, .correct = correct, .agree = 9700, .changed = 0};
     snprintf(r.scheme, sizeof r.scheme, "%s", scheme);
     snprintf(r.engine, sizeof r.engine, "%s", engine);
     snprintf(r.isa, sizeof r.isa, "avx2");
@@ -54,8 +57,12 @@ static void batches_merge_and_lines_sort_by_latency(void **state)
 {
     (void)state;
     const struct qb_row rows[] = {
-        fp32_row(1), fp32_row(64), make_row("slow", "onednn", 1, 90, 8700, 0.4), make_row("slow", "onednn", 64, 50, 8700, 0.4),
-        make_row("fast", "onednn", 64, 30, 8600, 0.0001), make_row("fast", "onednn", 1, 60, 8600, 0.0001),
+        fp32_row(1),
+        fp32_row(64),
+        make_row("slow", "onednn", 1, 90, 8700, 0.4),
+        make_row("slow", "onednn", 64, 50, 8700, 0.4),
+        make_row("fast", "onednn", 64, 30, 8600, 0.0001),
+        make_row("fast", "onednn", 1, 60, 8600, 0.0001),
     };
     struct table table;
     struct qb_error err = {0};
@@ -169,7 +176,8 @@ static void json_has_every_column(void **state)
 static void a_dominated_line_is_not_on_the_front(void **state)
 {
     (void)state;
-    const struct qb_row rows[] = {make_row("good", "onednn", 1, 50, 8700, 0.5), make_row("worse", "onednn", 1, 60, 8600, 0.5),
+    const struct qb_row rows[] = {make_row("good", "onednn", 1, 50, 8700, 0.5),
+                                  make_row("worse", "onednn", 1, 60, 8600, 0.5),
                                   make_row("best", "onednn", 1, 70, 8710, 0.5)};
     struct table table;
     struct qb_error err = {0};
