@@ -8,7 +8,7 @@ void qb_onednn_requant(const struct qb_requant *r, const int32_t *acc, const uin
     const float *const scale = r->scale, *const bia = r->bia;
     const float zero_point = (float)r->zero_point, inverse = r->dst_inverse,
                 floor = r->relu ? 0.0F : -INFINITY;
-    for (size_t p = 0; p < pixels; p++, acc += oc, dst += oc, residual += residual ? oc : 0) {
+    for (size_t p = 0; p < pixels; p++, acc += oc, dst += oc) {
         for (size_t k = 0; k < oc; k++) {
             float value = (float)acc[k] * scale[k] + bia[k];
             if (residual) {
@@ -16,6 +16,9 @@ void qb_onednn_requant(const struct qb_requant *r, const int32_t *acc, const uin
             }
             value = value > floor ? value : floor;
             dst[k] = qb_add_then_round(value * inverse, zero_point);
+        }
+        if (residual) {
+            residual += oc;
         }
     }
 }
