@@ -1,4 +1,5 @@
-/* qbench schemes: what is there, what each reproduces and what has been verified. */
+/* qbench schemes: what is there, everything that each says, what it reproduces and what has been verified.
+ * The Markdown form is the table of docs/schemes.md. */
 #include "cli/cli.h"
 
 #include <stdio.h>
@@ -7,6 +8,8 @@
 
 #include "cli/share.h"
 #include "config/scheme.h"
+#include "quant/describe.h"
+#include "quant/qparams.h"
 #include "quant/quantize.h"
 
 enum format { TEXT, MARKDOWN, JSON };
@@ -37,38 +40,94 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     return ARGP_ERR_UNKNOWN;
 }
 
-static void describe(const struct qb_observer_spec *o, char *out, size_t size)
+static const char *or_dash(const char *text)
 {
-    snprintf(out, size, "%s %s %s%s", o->observer, qb_dtype_name(o->dtype),
-             o->symmetric ? "symmetric" : "affine", o->reduce_range ? " 7-bit" : "");
+    return text && text[0] ? text : "-";
+}
+
+/* A cell: "|" would end it. */
+static void print_cell(const char *text)
+{
+    fputs("| ", stdout);
+    for (; *text; text++) {
+        fputs(*text == '|' ? "\\" : "", stdout);
+        putchar(*text);
+    }
+    putchar(' ');
+}
+
+/* A scheme's own lines, in words. */
+struct words {
+    char weights[QB_DESCRIPTION], activations[QB_DESCRIPTION], fuse[48];
+    const char *arithmetic, *compared;
+};
+
+static void describe(const struct qb_scheme *s, struct words *out)
+{
+    *out = (struct words){.weights = "float32",
+                          .activations = "float32",
+                          .fuse = "",
+                          .arithmetic = "float32",
+                          .compared = s->fp32 ? "-" : qb_compared_name(s->compared)};
+    if (!s->fp32) {
+        qb_spec_describe(&s->weights, out->weights);
+        qb_spec_describe(&s->activations, out->activations);
+        qb_fuse_describe(s->fuse, out->fuse, sizeof out->fuse);
+        out->arithmetic = qb_arithmetic_name(s->arithmetic);
+    }
+}
+
+static void print_text(const struct qb_scheme *s, const struct words *w)
+{
+    printf("%s\n    weights      %s\n    activations  %s\n    fuse         %s\n    arithmetic   %s\n"
+           "    reproduces   %s\n    compared     %s\n    verified     %s\n",
+           s->name, w->weights, w->activations, or_dash(w->fuse), w->arithmetic, or_dash(s->reproduces),
+           w->compared, or_dash(s->verified));
+}
+
+static void print_markdown(const struct qb_scheme *s, const struct words *w)
+{
+    const char *const cells[] = {s->name,       w->weights,    w->activations, or_dash(w->fuse),
+                                 w->arithmetic, s->reproduces, w->compared};
+    for (size_t i = 0; i < sizeof cells / sizeof cells[0]; i++) {
+        print_cell(or_dash(cells[i]));
+    }
+    puts("|");
+}
+
+static json_t *half_json(const struct qb_observer_spec *spec)
+{
+    int low, high;
+    qb_spec_quant_range(spec, &low, &high);
+    json_t *const half = json_pack("{s:s,s:s,s:b,s:b,s:i,s:i,s:s}", "observer", spec->observer, "dtype",
+                                   qb_dtype_name(spec->dtype), "symmetric", spec->symmetric, "reduce_range",
+                                   spec->reduce_range, "quant_min", low, "quant_max", high, "scale_rule",
+                                   qb_scale_rule_name(spec->scale_rule));
+    struct qb_spec_option options[QB_SPEC_OPTIONS];
+    const size_t count = qb_spec_options(spec, options);
+    for (size_t i = 0; half && i < count; i++) {
+        json_object_set_new(half, options[i].key, json_real(options[i].value));
+    }
+    return half;
+}
+
+static json_t *scheme_json(const struct qb_scheme *s, const struct words *w)
+{
+    return json_pack("{s:s,s:o,s:o,s:s,s:s,s:s,s:s,s:s}", "name", s->name, "weights",
+                     s->fp32 ? json_null() : half_json(&s->weights), "activations",
+                     s->fp32 ? json_null() : half_json(&s->activations), "fuse", w->fuse, "arithmetic",
+                     w->arithmetic, "reproduces", s->reproduces ? s->reproduces : "", "compared", w->compared,
+                     "verified", s->verified ? s->verified : "");
 }
 
 static void print_scheme(const struct qb_scheme *s, enum format format, json_t *list)
 {
-    char weights[96] = "float32", activations[96] = "float32";
-    const char *arithmetic = "float32";
-    if (!s->fp32) {
-        describe(&s->weights, weights, sizeof weights);
-        describe(&s->activations, activations, sizeof activations);
-        arithmetic = qb_arithmetic_name(s->arithmetic);
-    }
-    const char *const reproduces = s->reproduces && s->reproduces[0] ? s->reproduces : "-";
-    const char *const verified = s->verified && s->verified[0] ? s->verified : "-";
+    struct words words;
+    describe(s, &words);
     switch (format) {
-    case TEXT:
-        printf("%s\n    weights      %s\n    activations  %s\n    arithmetic   %s\n    reproduces   %s\n    "
-               "verified     %s\n",
-               s->name, weights, activations, arithmetic, reproduces, verified);
-        break;
-    case MARKDOWN:
-        printf("| %s | %s | %s | %s | %s | %s |\n", s->name, weights, activations, arithmetic, reproduces,
-               verified);
-        break;
-    case JSON:
-        json_array_append_new(list, json_pack("{s:s,s:s,s:s,s:s,s:s,s:s}", "name", s->name, "weights",
-                                              weights, "activations", activations, "arithmetic", arithmetic,
-                                              "reproduces", reproduces, "verified", verified));
-        break;
+    case TEXT: print_text(s, &words); break;
+    case MARKDOWN: print_markdown(s, &words); break;
+    case JSON: json_array_append_new(list, scheme_json(s, &words)); break;
     }
 }
 
@@ -95,8 +154,8 @@ int cmd_schemes(int argc, char **argv)
     unsigned count = 0;
     enum qb_status status = qb_scheme_list(share_scheme_dirs(), arena, &names, &count, &err);
     if (status == QB_OK && format == MARKDOWN) {
-        puts("| scheme | weights | activations | arithmetic | reproduces | verified "
-             "|\n|---|---|---|---|---|---|");
+        puts("| scheme | weights | activations | fuse | arithmetic | reproduces | compared "
+             "|\n|---|---|---|---|---|---|---|");
     }
     for (unsigned i = 0; status == QB_OK && i < count; i++) {
         struct qb_scheme scheme = {0};
@@ -109,7 +168,7 @@ int cmd_schemes(int argc, char **argv)
         }
     }
     if (status == QB_OK && format == JSON) {
-        status = cli_print_json(json_pack("{s:i,s:O}", "schema_version", 1, "schemes", list), 10, &err);
+        status = cli_print_json(json_pack("{s:i,s:O}", "schema_version", 2, "schemes", list), 10, &err);
     }
     json_decref(list);
     qb_arena_destroy(arena);

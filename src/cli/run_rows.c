@@ -10,29 +10,7 @@
 #include "cli/cli.h"
 #include "engine/onednn/onednn.h"
 #include "measure/machine.h"
-
-static void describe_half(const struct qb_observer_spec *o, char *out, size_t size)
-{
-    char range[32] = "";
-    if (o->has_quant_range) {
-        snprintf(range, sizeof range, " %d..%d", o->quant_min, o->quant_max);
-    } else if (o->reduce_range) {
-        snprintf(range, sizeof range, " 7-bit");
-    }
-    snprintf(out, size, "%s %s%s%s", o->dtype == QB_QINT8 ? "s8" : "u8",
-             o->symmetric ? "symmetric" : "affine", range,
-             strncmp(o->observer, "per_channel", 11) == 0 ? " per channel" : "");
-}
-
-static void describe_fuse(unsigned fuse, char *out, size_t size)
-{
-    snprintf(out, size, "%s%s%s", fuse & QB_FUSE_CONV_RELU ? "conv_relu " : "",
-             fuse & QB_FUSE_ADD_RELU ? "add_relu " : "", fuse & QB_FUSE_CONV_ADD ? "conv_add " : "");
-    const size_t length = strlen(out);
-    if (length) {
-        out[length - 1] = 0;
-    }
-}
+#include "quant/describe.h"
 
 static void describe_scheme(const struct qb_scheme *s, struct qb_row *row)
 {
@@ -45,11 +23,11 @@ static void describe_scheme(const struct qb_scheme *s, struct qb_row *row)
         snprintf(row->arithmetic, sizeof row->arithmetic, "f32");
         return;
     }
-    describe_half(&s->weights, row->weights, sizeof row->weights);
-    describe_half(&s->activations, row->activations, sizeof row->activations);
+    qb_spec_summary(&s->weights, row->weights, sizeof row->weights);
+    qb_spec_summary(&s->activations, row->activations, sizeof row->activations);
     snprintf(row->observer, sizeof row->observer, "%s", s->activations.observer);
     snprintf(row->arithmetic, sizeof row->arithmetic, "%s", qb_arithmetic_name(s->arithmetic));
-    describe_fuse(s->fuse, row->fuse, sizeof row->fuse);
+    qb_fuse_describe(s->fuse, row->fuse, sizeof row->fuse);
 }
 
 /* Every value of a half that can change a result. */

@@ -1,4 +1,5 @@
-/* Names of the types, arithmetics and scale rules in files and tables (see scheme.h). */
+/* Names of the types, arithmetics, scale rules and levels of comparison in files and tables (see scheme.h).
+ */
 #include "config/scheme.h"
 
 #include <string.h>
@@ -14,6 +15,18 @@ static const char *const scale_rule_names[QB_SCALE_RULES] = {
     [QB_SCALE_NNCF] = "nncf",
     [QB_SCALE_AIMET] = "aimet",
 };
+
+static const char *const compared_names[QB_COMPARED_COUNT] = {
+    [QB_COMPARED_NOTHING] = "nothing",
+    [QB_COMPARED_OBSERVER] = "observer",
+    [QB_COMPARED_SCALES] = "scales",
+    [QB_COMPARED_LOGITS] = "logits",
+};
+
+const char *qb_compared_name(enum qb_compared compared)
+{
+    return compared_names[compared];
+}
 
 const char *qb_scale_rule_name(enum qb_scale_rule rule)
 {

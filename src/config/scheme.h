@@ -31,6 +31,17 @@ enum {
     QB_FUSE_CONV_ADD = 4, /* the addition happens in the convolution's float tail (arithmetic onednn only) */
 };
 
+/* How far a scheme has been compared with the framework that it reproduces; each level includes the ones
+ * before it, as far as they apply. */
+enum qb_compared {
+    QB_COMPARED_NOTHING,
+    QB_COMPARED_OBSERVER, /* the observer alone, on test data */
+    QB_COMPARED_SCALES,   /* scales and zero points of this network, own calibration */
+    QB_COMPARED_LOGITS,   /* from the framework's scales every logit equal */
+    QB_COMPARED_COUNT
+};
+const char *qb_compared_name(enum qb_compared compared);
+
 /* One half of a qconfig. Options that an observer does not know are an error (qb_scheme_check, src/quant). */
 struct qb_observer_spec {
     const char *observer; /* a name of the observer table (src/quant/observer.h) */
@@ -58,8 +69,10 @@ struct qb_scheme {
     const char *name;
     const char *path;       /* the file it came from; messages name it */
     const char *reproduces; /* which framework and version, free text; "" if none */
-    const char *verified;   /* what has been compared with the real one, free text; "" if nothing */
-    bool fp32;              /* true: the float graph itself, everything below is unset */
+    const char *verified;   /* what has been compared with the real one, free text; "" if nothing: then
+                               `compared` is too */
+    enum qb_compared compared;
+    bool fp32; /* true: the float graph itself, everything below is unset */
     struct qb_observer_spec weights, activations;
     unsigned fuse;
     enum qb_arithmetic arithmetic;

@@ -24,6 +24,7 @@ struct raw_scheme {
     struct raw_observer weights, activations;
     unsigned fuse;
     int arithmetic;
+    int *compared;
 };
 
 static const cyaml_strval_t dtypes[] = {{"quint8", QB_QUINT8}, {"qint8", QB_QINT8}};
@@ -37,6 +38,12 @@ _Static_assert(CYAML_ARRAY_LEN(arithmetics) == QB_ARITHMETIC_COUNT,
 static const cyaml_strval_t scale_rules[] = {
     {"torch", QB_SCALE_TORCH}, {"ort", QB_SCALE_ORT}, {"nncf", QB_SCALE_NNCF}, {"aimet", QB_SCALE_AIMET}};
 _Static_assert(CYAML_ARRAY_LEN(scale_rules) == QB_SCALE_RULES, "every scale rule can be written in a file");
+
+static const cyaml_strval_t compared[] = {{"nothing", QB_COMPARED_NOTHING},
+                                          {"observer", QB_COMPARED_OBSERVER},
+                                          {"scales", QB_COMPARED_SCALES},
+                                          {"logits", QB_COMPARED_LOGITS}};
+_Static_assert(CYAML_ARRAY_LEN(compared) == QB_COMPARED_COUNT, "every level can be written in a file");
 
 enum { NEEDED = CYAML_FLAG_STRICT, OPTION = CYAML_FLAG_STRICT | CYAML_FLAG_OPTIONAL };
 
@@ -61,6 +68,8 @@ static const cyaml_schema_field_t scheme_fields[] = {
     CYAML_FIELD_STRING_PTR("name", NEEDED, struct raw_scheme, name, 1, QB_NAME_MAX),
     CYAML_FIELD_STRING_PTR("reproduces", OPTION, struct raw_scheme, reproduces, 0, 159),
     CYAML_FIELD_STRING_PTR("verified", OPTION, struct raw_scheme, verified, 0, QB_YAML_MAX_TEXT),
+    CYAML_FIELD_ENUM_PTR("compared", OPTION, struct raw_scheme, compared, compared,
+                         CYAML_ARRAY_LEN(compared)),
     CYAML_FIELD_MAPPING("weights", NEEDED, struct raw_scheme, weights, observer_fields),
     CYAML_FIELD_MAPPING("activations", NEEDED, struct raw_scheme, activations, observer_fields),
     CYAML_FIELD_FLAGS("fuse", NEEDED, struct raw_scheme, fuse, fusions, CYAML_ARRAY_LEN(fusions)),
@@ -156,6 +165,12 @@ static enum qb_status check(const struct qb_yaml *doc, const struct raw_scheme *
         return qb_yaml_fail(doc, err, "name", "'%s' differs from the file's name, expected '%s'", raw->name,
                             wanted);
     }
+    if ((raw->compared && *raw->compared != QB_COMPARED_NOTHING) != (raw->verified && *raw->verified)) {
+        return qb_yaml_fail(
+            doc, err, raw->compared ? "compared" : "verified",
+            "`compared` says what was compared with the original and `verified` how; expected "
+            "both, or none");
+    }
     QB_TRY(check_observer(doc, "weights", &raw->weights, err));
     QB_TRY(check_observer(doc, "activations", &raw->activations, err));
     if ((raw->fuse & QB_FUSE_CONV_ADD) && raw->arithmetic != QB_ARITHMETIC_ONEDNN) {
@@ -211,6 +226,7 @@ static enum qb_status convert(const struct qb_yaml *doc, const struct raw_scheme
         .path = qb_arena_strdup(arena, doc->file),
         .reproduces = qb_arena_strdup(arena, raw->reproduces ? raw->reproduces : ""),
         .verified = qb_arena_strdup(arena, raw->verified ? raw->verified : ""),
+        .compared = raw->compared ? (enum qb_compared) * raw->compared : QB_COMPARED_NOTHING,
         .fuse = raw->fuse,
         .arithmetic = (enum qb_arithmetic)raw->arithmetic,
     };

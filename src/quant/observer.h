@@ -40,7 +40,8 @@ struct qb_observer_ops {
      * twice: a ConvReLU2d is a Sequential, its observer becomes one more module of the sequence, and the
      * forward hook calls it again. Only observers of PyTorch that can tell have this. */
     bool twice_behind_fused_relu;
-    int default_bins; /* 0: 2048 */
+    int default_bins;          /* 0: 2048 */
+    double default_percentile; /* of those that have the option */
     /* One call of `observe` for each image instead of one for each batch. */
     bool per_image;
     /* Observers made by observer_per_channel.c: what each channel gets. */
@@ -74,9 +75,10 @@ static inline float qb_spec_averaging_constant(const struct qb_observer_spec *sp
 {
     return (float)(spec->has_averaging_constant ? spec->averaging_constant : 0.01);
 }
-static inline double qb_spec_percentile(const struct qb_observer_spec *spec, double otherwise)
+static inline double qb_spec_percentile(const struct qb_observer_spec *spec,
+                                        const struct qb_observer_ops *ops)
 {
-    return spec->has_percentile ? spec->percentile : otherwise;
+    return spec->has_percentile ? spec->percentile : ops->default_percentile;
 }
 static inline int qb_spec_levels(const struct qb_observer_spec *spec)
 {

@@ -31,7 +31,7 @@ static enum qb_status range(const struct qb_observer *observer, float *min, floa
 {
     const struct qb_counts *const o = (const struct qb_counts *)observer;
     QB_TRY(qb_counts_check(o, err));
-    const double percentile = qb_spec_percentile(o->spec, 99.999);
+    const double percentile = qb_spec_percentile(o->spec, &qb_observer_ort_percentile);
     float low, high;
     if (o->spec->symmetric) {
         high = o->edges[reach(o, percentile / 100)];
@@ -50,6 +50,7 @@ static enum qb_status range(const struct qb_observer *observer, float *min, floa
 const struct qb_observer_ops qb_observer_ort_percentile = {
     .name = "ort_percentile",
     .options = QB_OPTIONS_COMMON | QB_OPTION_BINS | QB_OPTION_PERCENTILE,
+    .default_percentile = 99.999,
     .create = create,
     .observe = qb_counts_observe,
     .next_pass = qb_counts_next_pass,

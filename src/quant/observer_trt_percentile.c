@@ -13,7 +13,7 @@ static enum qb_status range(const struct qb_observer *observer, float *min, floa
 {
     const struct trt_histogram *const h = (const struct trt_histogram *)observer;
     QB_TRY(trt_histogram_check(h, err));
-    const double share = qb_spec_percentile(h->spec, 99.99) / 100;
+    const double share = qb_spec_percentile(h->spec, &qb_observer_trt_percentile) / 100;
     double total = 0, sum = 0;
     for (int i = 0; i < h->bins; i++) {
         total += (double)h->count[i];
@@ -32,6 +32,7 @@ static enum qb_status range(const struct qb_observer *observer, float *min, floa
 const struct qb_observer_ops qb_observer_trt_percentile = {
     .name = "trt_percentile",
     .options = QB_OPTIONS_COMMON | QB_OPTION_BINS | QB_OPTION_PERCENTILE,
+    .default_percentile = 99.99,
     .create = create,
     .observe = trt_histogram_observe,
     .range = range,

@@ -159,9 +159,16 @@ static void test_errors(void **state)
 {
     (void)state;
     static const struct change changes[] = {
+        /* a claim without its evidence, and the reverse */
+        {"reproduces: a framework", "compared: logits", ":2: compared: `compared` says what was compared"},
+        {"reproduces: a framework", "verified: by hand", ":2: verified: `compared` says what was compared"},
+        {"reproduces: a framework", "compared: nothing\nverified: by hand", ":2: compared: `compared` says"},
+        {"reproduces: a framework", "compared: all",
+         ":2: compared: expected one of nothing, observer, scales, logits, found 'all'"},
         /* unknown keys */
         {"fuse:", "fuze:",
-         ":9: unknown key 'fuze'; the keys here are name, reproduces, verified, weights, activations, fuse"},
+         ":9: unknown key 'fuze'; the keys here are name, reproduces, verified, compared, weights, "
+         "activations, fuse"},
         {"  observer: histogram", "  obsever: histogram",
          ":5: activations: unknown key 'obsever'; the keys here are observer"},
         {"symmetric: true }", "symmetric: true, group: 4 }", ":3: weights: unknown key 'group'"},
@@ -261,7 +268,7 @@ static void test_other_documents(void **state)
         {"# nothing\n", NULL, ":1: the file holds no value"},
         {"---\n...\n", NULL, ":2: expected a mapping with the keys name"},
         {"hello\n", NULL,
-         ":1: expected a mapping with the keys name, reproduces, verified, weights, activations, "
+         ":1: expected a mapping with the keys name, reproduces, verified, compared, weights, activations, "
          "fuse, arithmetic, found 'hello'"},
         {"[1, 2]\n", NULL, "found a list of 2"},
         {"{}\n", NULL, ":1: key 'name' is missing"},

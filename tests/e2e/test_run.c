@@ -123,15 +123,12 @@ static void lists(void **state)
     assert_int_equal(r.code, 0);
     assert_non_null(strstr(r.out, "oneDNN"));
     e2e_free(&r);
-    static const char *const json[] = {"env --format json", "schemes --format json"};
-    for (size_t i = 0; i < sizeof json / sizeof json[0]; i++) {
-        r = e2e_run(NULL, "%s", json[i]);
-        assert_int_equal(r.code, 0);
-        json_t *const root = json_loads(r.out, 0, NULL);
-        assert_int_equal(json_integer_value(json_object_get(root, "schema_version")), 1);
-        json_decref(root);
-        e2e_free(&r);
-    }
+    r = e2e_run(NULL, "env --format json");
+    assert_int_equal(r.code, 0);
+    json_t *const root = json_loads(r.out, 0, NULL);
+    assert_int_equal(json_integer_value(json_object_get(root, "schema_version")), 1);
+    json_decref(root);
+    e2e_free(&r);
     r = e2e_run(NULL, "inspect --model %s", qbt_source("models/resnet8.onnx"));
     assert_int_equal(r.code, 0);
     assert_non_null(strstr(r.out, "conv_8"));

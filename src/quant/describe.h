@@ -1,0 +1,29 @@
+/* Schemes in words, for tables and lists: what a scheme file says and what it leaves to defaults. */
+#ifndef QB_QUANT_DESCRIBE_H
+#define QB_QUANT_DESCRIBE_H
+
+#include <stddef.h>
+
+#include "config/scheme.h"
+
+/* The options that the observer of a half has, with the values in effect: eps, bins, ... */
+struct qb_spec_option {
+    const char *key; /* as in a scheme file */
+    double value;
+};
+enum { QB_SPEC_OPTIONS = 5 };
+/* Fills `out` and returns how many there are. `spec` has passed qb_scheme_check. */
+size_t qb_spec_options(const struct qb_observer_spec *spec, struct qb_spec_option out[QB_SPEC_OPTIONS]);
+
+enum { QB_DESCRIPTION = 256 };
+/* One half with everything it says, and its observer's options: "histogram quint8 affine, codes 0..127
+ * (reduce_range), bins 2048". */
+void qb_spec_describe(const struct qb_observer_spec *spec, char out[QB_DESCRIPTION]);
+
+/* The cell of the main table: "u8 affine 7-bit", "s8 symmetric -127..127 per channel". */
+void qb_spec_summary(const struct qb_observer_spec *spec, char *out, size_t size);
+
+/* "conv_relu add_relu"; "" when nothing is fused. */
+void qb_fuse_describe(unsigned fuse, char *out, size_t size);
+
+#endif
