@@ -205,16 +205,59 @@ static enum qb_status compute_baseline(struct run *run, struct qb_error *err)
     return compute(run, &pass, &run->fp32, &facts, err);
 }
 
+/* An entry that was scored with the same integer network on the same engine; NULL when there is none. */
+static const struct run_entry *find_twin(const struct run *run, const struct run_entry *entry,
+                                         const char *qgraph_hash)
+{
+    for (size_t i = 0; i < run->entry_count; i++) {
+        const struct run_entry *const e = &run->entries[i];
+        if (e != entry && e->outputs.count == run->images && e->isa == entry->isa &&
+            e->plan->threads == entry->plan->threads && strcmp(e->plan->engine, entry->plan->engine) == 0 &&
+            strcmp(e->rows[0].qgraph_hash, qgraph_hash) == 0) {
+            return e;
+        }
+    }
+    return NULL;
+}
+
+/* What was measured of the twin holds for this entry: equal hash, equal results. */
+static enum qb_status copy_twin(const struct run *run, const struct run_entry *twin, struct run_entry *entry,
+                                struct qb_error *err)
+{
+    cli_step("%.24s has the integer network of %.24s", entry->plan->scheme->name, twin->plan->scheme->name);
+    QB_TRY(qb_outputs_copy(&twin->outputs, &entry->outputs, err));
+    const struct qb_row *const from = &twin->rows[0];
+    for (size_t b = 0; b < run->plan.measure.batch_count; b++) {
+        struct qb_row *const row = &entry->rows[b];
+        copy_score(run, entry, row);
+        row->status = QB_ROW_OK;
+        row->message[0] = 0;
+        row->changed = from->changed;
+        row->bytes = from->bytes;
+        memcpy(row->exact, from->exact, sizeof row->exact);
+        memcpy(row->implementation, from->implementation, sizeof row->implementation);
+        memcpy(row->isa, from->isa, sizeof row->isa);
+        memcpy(row->qgraph_hash, from->qgraph_hash, sizeof row->qgraph_hash);
+    }
+    return QB_OK;
+}
+
 static enum qb_status score_entry(struct run *run, struct run_entry *entry, struct qb_error *err)
 {
     struct run_scheme *const s = entry->scheme;
     char hash[QB_HASH64_HEX] = "";
     struct facts facts;
     QB_TRY(scheme_qgraph(run, s, err));
+    if (s->qgraph) {
+        qb_qgraph_hash(s->qgraph, hash);
+        const struct run_entry *const twin = find_twin(run, entry, hash);
+        if (twin) {
+            return copy_twin(run, twin, entry, err);
+        }
+    }
     QB_TRY(compute_entry(run, entry, run->images, "accuracy", &entry->outputs, &facts, err));
     int64_t changed = -1;
     if (s->qgraph) {
-        qb_qgraph_hash(s->qgraph, hash);
         if (facts.exactness == QB_EXACT) {
             QB_TRY(check_reference(run, s, &entry->outputs, err));
             changed = 0;

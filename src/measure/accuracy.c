@@ -85,6 +85,23 @@ enum qb_status qb_outputs_compute(struct qb_engine *engine, const struct qb_data
     return QB_OK;
 }
 
+enum qb_status qb_outputs_copy(const struct qb_outputs *from, struct qb_outputs *out, struct qb_error *err)
+{
+    const size_t values = from->count * (size_t)from->classes;
+    struct qb_outputs copy = *from;
+    copy.logits = malloc(values * sizeof *copy.logits);
+    copy.predictions = malloc(from->count * sizeof *copy.predictions);
+    if (!copy.logits || !copy.predictions) {
+        free(copy.logits);
+        free(copy.predictions);
+        return qb_fail_memory(err, values * sizeof *copy.logits);
+    }
+    memcpy(copy.logits, from->logits, values * sizeof *copy.logits);
+    memcpy(copy.predictions, from->predictions, from->count * sizeof *copy.predictions);
+    *out = copy;
+    return QB_OK;
+}
+
 void qb_outputs_free(struct qb_outputs *outputs)
 {
     free(outputs->logits);

@@ -21,6 +21,8 @@ struct qb_outputs {
 enum qb_status qb_outputs_compute(struct qb_engine *engine, const struct qb_dataset *set, size_t count,
                                   const struct qb_progress *progress, struct qb_outputs *out,
                                   struct qb_error *err);
+/* A copy with memory of its own. */
+enum qb_status qb_outputs_copy(const struct qb_outputs *from, struct qb_outputs *out, struct qb_error *err);
 void qb_outputs_free(struct qb_outputs *outputs);
 
 struct qb_score {

@@ -51,6 +51,33 @@ static size_t merge(const struct qb_row *rows, size_t count, struct table_line *
     return n;
 }
 
+/* Two schemes that came to one integer network on one engine. */
+static int same_network(const struct qb_row *a, const struct qb_row *b)
+{
+    return a->status == QB_ROW_OK && b->status == QB_ROW_OK && *a->qgraph_hash &&
+           strcmp(a->qgraph_hash, b->qgraph_hash) == 0 && strcmp(a->engine, b->engine) == 0 &&
+           strcmp(a->isa, b->isa) == 0 && a->threads == b->threads &&
+           strcmp(a->model_sha256, b->model_sha256) == 0 && strcmp(a->machine, b->machine) == 0;
+}
+
+/* One line a network: the first scheme stays, the others are counted. */
+static size_t collapse(struct table_line *lines, size_t count)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < count; i++) {
+        size_t j = 0;
+        while (j < n && !same_network(lines[j].first, lines[i].first)) {
+            j++;
+        }
+        if (j == n) {
+            lines[n++] = lines[i];
+        } else {
+            lines[j].twins++;
+        }
+    }
+    return n;
+}
+
 static int is_fp32(const struct table_line *line)
 {
     return strcmp(line->first->scheme, "fp32") == 0;
@@ -144,7 +171,8 @@ static void format_accuracy(struct table *t, struct table_line *line)
 static void format_line(struct table *t, struct table_line *line)
 {
     const struct qb_row *const r = line->first;
-    line->cells[COL_SCHEME] = r->scheme;
+    line->cells[COL_SCHEME] =
+        line->twins ? qb_arena_printf(t->arena, "%s (+%zu)", r->scheme, line->twins) : r->scheme;
     line->cells[COL_WEIGHTS] = r->weights;
     line->cells[COL_ACTIVATIONS] = r->activations;
     line->cells[COL_OBSERVER] = r->observer;
@@ -238,10 +266,36 @@ static const struct qb_row *scored_row(const struct table *t)
     return t->lines[0].first;
 }
 
-/* Four sentences at most about each line, and some about all. */
-static size_t max_notes(size_t lines)
+/* Five sentences at most about each row, and some about all. */
+static size_t max_notes(size_t rows)
 {
-    return 4 * lines + 8;
+    return 5 * rows + 8;
+}
+
+/* Names each group of schemes that came to one integer network. */
+static void note_networks(struct table *t, const struct qb_row *rows, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        bool first = *rows[i].qgraph_hash != 0;
+        for (size_t j = 0; j < i && first; j++) {
+            first = strcmp(rows[j].qgraph_hash, rows[i].qgraph_hash) != 0;
+        }
+        char names[512] = "";
+        size_t used = 0;
+        for (size_t j = i; j < count && first; j++) {
+            bool new = strcmp(rows[j].qgraph_hash, rows[i].qgraph_hash) == 0;
+            for (size_t k = i; k < j && new; k++) {
+                new = strcmp(rows[k].scheme, rows[j].scheme) != 0;
+            }
+            if (new &&used + strlen(rows[j].scheme) + 4 < sizeof names) {
+                used += (size_t)snprintf(names + used, sizeof names - used, "%s%s", used ? " = " : "",
+                                         rows[j].scheme);
+            }
+        }
+        if (strchr(names, '=')) {
+            note(t, "Identical integer networks, shown in one line: %s.", names);
+        }
+    }
 }
 
 /* A line for every roof that the table's percentages refer to. */
@@ -302,7 +356,7 @@ static void note_line(struct table *t, const struct table_line *line)
     }
 }
 
-static void make_notes(struct table *t)
+static void make_notes(struct table *t, const struct qb_row *rows, size_t count)
 {
     const struct qb_row *const r = scored_row(t);
     const double rho = discordance(t);
@@ -323,6 +377,7 @@ static void make_notes(struct table *t)
              "seen, %.1f %%).",
              images, 100 * qb_minimum_detectable(rho, (uint64_t)r->images), 100 * rho);
     }
+    note_networks(t, rows, count);
     note_roofs(t);
     note_noise(t);
     for (size_t i = 0; i < t->count; i++) {
@@ -347,7 +402,7 @@ enum qb_status table_build(const struct qb_row *rows, size_t count, struct table
         qb_arena_destroy(t.arena);
         return qb_fail_memory(err, count * sizeof *t.lines);
     }
-    t.count = merge(rows, count, t.lines);
+    t.count = collapse(t.lines, merge(rows, count, t.lines));
     qsort(t.lines, t.count, sizeof *t.lines, by_latency);
     const enum qb_status status = correct_p(&t, err);
     if (status != QB_OK) {
@@ -364,7 +419,7 @@ enum qb_status table_build(const struct qb_row *rows, size_t count, struct table
         }
     }
     make_headline(&t);
-    make_notes(&t);
+    make_notes(&t, rows, count);
     if (!t.headline) {
         qb_arena_destroy(t.arena);
         return qb_fail_memory(err, 256);

@@ -28,10 +28,12 @@ enum {
 };
 extern const char *const table_titles[COLUMNS];
 
-/* One combination: scheme x engine x isa x threads, over its batch sizes. */
+/* One combination: scheme x engine x isa x threads, over its batch sizes. Schemes that came to one integer
+ * network share a line, which shows the first of them; the notes name them all. */
 struct table_line {
     const struct qb_row *first;   /* the row of the smallest batch: the latency shown */
     const struct qb_row *largest; /* the row of the largest batch: the throughput shown */
+    size_t twins;                 /* other schemes with the same integer network */
     double p;                     /* Holm-corrected over the lines shown; NAN for fp32 */
     const char *cells[COLUMNS];
 };

@@ -150,13 +150,41 @@ static void text_says_everything(void **state)
     e2e_free(&r);
 }
 
+/* An experiment on 64 synthetic images, in the work folder. */
+static void write_experiment(const char *file, const char *text)
+{
+    struct qb_error err = {0};
+    qbt_ok(qb_file_write(e2e_path(file), text, strlen(text), &err), &err);
+}
+
+static void identical_networks_are_scored_once(void **state)
+{
+    (void)state;
+    write_experiment("twins.yaml", "name: twins\nmodel: models/resnet8.onnx\ndata: { images: 64 }\n"
+                                   "calibration: { per_class: 1 }\n"
+                                   "schemes: [per_channel, fbgemm, fbgemm_minmax]\nengines: [native]\n"
+                                   "measure: { rounds: 6, epoch_ms: 0.01, seconds: 0.1, control: false }\n");
+    struct e2e_result r = e2e_run("QB_DATA_DIR=", "run twins.yaml --results twins");
+    assert_int_equal(r.code, 0);
+    assert_non_null(strstr(r.err, "fbgemm_minmax has the integer network of per_channel"));
+    assert_non_null(strstr(r.out, "per_channel (+1)"));
+    assert_non_null(strstr(r.out, "shown in one line: per_channel = fbgemm_minmax."));
+    struct e2e_result csv = e2e_run(NULL, "report --results twins --format csv");
+    int rows = 0;
+    for (const char *p = csv.out; (p = strchr(p, '\n')); p++) {
+        rows++;
+    }
+    assert_int_equal(rows, 4); /* the header, and every row */
+    e2e_free(&csv);
+    e2e_free(&r);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(the_committed_table_is_the_output),
-        cmocka_unit_test(each_scheme_has_a_section),
-        cmocka_unit_test(json_holds_every_value_in_effect),
-        cmocka_unit_test(text_says_everything),
+        cmocka_unit_test(the_committed_table_is_the_output),  cmocka_unit_test(each_scheme_has_a_section),
+        cmocka_unit_test(json_holds_every_value_in_effect),   cmocka_unit_test(text_says_everything),
+        cmocka_unit_test(identical_networks_are_scored_once),
     };
     return cmocka_run_group_tests(tests, e2e_setup, e2e_teardown);
 }

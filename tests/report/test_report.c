@@ -102,6 +102,41 @@ static void holm_counts_a_result_once(void **state)
     table_free(&table);
 }
 
+static void identical_networks_share_a_line(void **state)
+{
+    (void)state;
+    struct qb_row rows[] = {
+        fp32_row(1),
+        make_row("a", "onednn", 1, 90, 8650, 0.02),
+        make_row("b", "onednn", 1, 80, 8650, 0.02),
+        make_row("c", "onednn", 1, 85, 8660, 0.02),
+        make_row("a", "native", 1, 40, 8650, 0.02),
+        make_row("b", "native", 1, NAN, 8650, 0.02),
+    };
+    for (int i = 1; i < 6; i++) {
+        snprintf(rows[i].qgraph_hash, sizeof rows[i].qgraph_hash, "%s", i == 3 ? "other" : "same");
+    }
+    rows[5].status = QB_ROW_FAILED; /* a failure is never hidden behind another row */
+    struct table table;
+    struct qb_error err = {0};
+    qbt_ok(table_build(rows, 6, &table, &err), &err);
+    assert_int_equal(table.count, 5);
+    assert_string_equal(table.lines[0].cells[COL_SCHEME], "a");
+    size_t shared = 0;
+    for (size_t i = 0; i < table.count; i++) {
+        shared += strcmp(table.lines[i].cells[COL_SCHEME], "a (+1)") == 0;
+        assert_true(strcmp(table.lines[i].first->scheme, "b") != 0 ||
+                    table.lines[i].first->status != QB_ROW_OK);
+    }
+    assert_int_equal(shared, 1);
+    size_t named = 0;
+    for (size_t i = 0; i < table.note_count; i++) {
+        named += strcmp(table.notes[i], "Identical integer networks, shown in one line: a = b.") == 0;
+    }
+    assert_int_equal(named, 1);
+    table_free(&table);
+}
+
 static void failed_rows_come_last_with_their_reason(void **state)
 {
     (void)state;
@@ -227,6 +262,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(batches_merge_and_lines_sort_by_latency),
         cmocka_unit_test(holm_counts_a_result_once),
+        cmocka_unit_test(identical_networks_share_a_line),
         cmocka_unit_test(failed_rows_come_last_with_their_reason),
         cmocka_unit_test(synthetic_data_shows_no_accuracy),
         cmocka_unit_test(impossible_roof_is_flagged),
