@@ -1,6 +1,7 @@
 /* qbench evaluate: accuracy of one model on the test images, overall and per class. */
 #include "cli/cli.h"
 
+#include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,10 +13,10 @@
 #include "measure/accuracy.h"
 #include "measure/stats.h"
 
-enum { OPT_LOGITS = 256, OPT_PREDICTIONS, OPT_IMPL, OPT_BATCH };
+enum { OPT_LOGITS = 256, OPT_PREDICTIONS, OPT_IMPL, OPT_BATCH, OPT_ACCUMULATE };
 
 struct options {
-    const char *model, *engine, *isa, *impl, *data_dir, *logits, *predictions;
+    const char *model, *engine, *isa, *impl, *data_dir, *logits, *predictions, *accumulate;
     int threads, batch;
     size_t images;
     bool json;
@@ -23,13 +24,19 @@ struct options {
 
 static const struct argp_option option_list[] = {
     {"model", 'm', "FILE", 0, "an ONNX model (float or QDQ) or a Keras .h5 file; required", 0},
-    {"engine", 'e', "NAME", 0, "reference, onednn (default) or onednn_fused", 0},
+    {"engine", 'e', "NAME", 0,
+     "reference, native, onednn (default; reference where sums saturate) or onednn_fused", 0},
     {"isa", 'i', "NAME", 0,
      "cap of the instruction set: ref, avx2, avxvnni, avx512vnni, amx (default: best, or $QB_ISA)", 0},
     {"threads", 't', "N", 0, "threads (default 1)", 0},
     {"images", 'n', "N", 0, "score the first N test images only", 0},
     {"batch-size", OPT_BATCH, "N", 0, "images a run of the engine (default 50)", 0},
     {"impl", OPT_IMPL, "NAME", 0, "oneDNN implementation: default, fastest, or a part of a name", 0},
+    {"accumulate", OPT_ACCUMULATE, "HOW", 0,
+     "instead of what the file says: exact, or as on a CPU without VNNI, saturating: maddubs (pairs as in "
+     "the "
+     "library of the file's arithmetic), maddubs_khwc (fbgemm, ONNX Runtime), maddubs_pad4 (oneDNN)",
+     0},
     {"data-dir", 'd', "DIR", 0, "folder with CIFAR-10: the binary or the Python version", 0},
     {"logits", OPT_LOGITS, "F.npy", 0, "write the logits, float32 [N,10], before softmax, in test-set order",
      0},
@@ -49,6 +56,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     case 'n': o->images = (size_t)cli_number(state, "--images", arg, 1, 10000); return 0;
     case OPT_BATCH: o->batch = (int)cli_number(state, "--batch-size", arg, 1, 10000); return 0;
     case OPT_IMPL: o->impl = arg; return 0;
+    case OPT_ACCUMULATE: o->accumulate = arg; return 0;
     case 'd': o->data_dir = arg; return 0;
     case OPT_LOGITS: o->logits = arg; return 0;
     case OPT_PREDICTIONS: o->predictions = arg; return 0;
@@ -70,10 +78,30 @@ static double percent(uint64_t part, uint64_t whole)
     return 100.0 * (double)part / (double)whole;
 }
 
+static bool is_multiplying(const struct qb_qnode *node)
+{
+    return node->op == QB_QOP_CONV || node->op == QB_QOP_DENSE;
+}
+
 /* How many times smaller than as floats. */
 static double reduction(const struct pipeline_model *model)
 {
     return (double)pipeline_fp32_bytes(model->graph) / (double)pipeline_model_bytes(model);
+}
+
+/* The layers that multiply, with what saturated in each. */
+static void print_saturation(const struct qb_qgraph *graph, const struct qb_engine *engine, uint64_t images)
+{
+    printf("\nsaturated sums of vpmaddubsw, emulated (%s)\n%-12s %14s %14s %9s\n",
+           qb_accumulate_name(graph->accumulate), "layer", "pairs", "accumulators", "share");
+    for (int i = 0; i < graph->count; i++) {
+        const struct qb_saturation *const seen = &engine->saturation[i];
+        if (is_multiplying(&graph->nodes[i])) {
+            printf("%-12s %14" PRIu64 " %14" PRIu64 " %7.3f %%\n", graph->nodes[i].name, seen->pairs,
+                   seen->accumulators,
+                   percent(seen->accumulators, images * qb_shape_count(graph->nodes[i].dst)));
+        }
+    }
 }
 
 static void print_text(const struct options *o, const struct pipeline_model *model,
@@ -100,12 +128,38 @@ static void print_text(const struct options *o, const struct pipeline_model *mod
             puts("        -");
         }
     }
+    if (engine->saturation) {
+        print_saturation(model->qgraph, engine, score->total);
+    }
 }
 
 /* null when there were no images of a class. */
 static json_t *fraction(uint64_t part, uint64_t whole)
 {
     return whole ? json_real((double)part / (double)whole) : json_null();
+}
+
+/* null when sums are exact. */
+static json_t *saturation_json(const struct pipeline_model *model, const struct qb_engine *engine,
+                               uint64_t images)
+{
+    if (!engine->saturation) {
+        return json_null();
+    }
+    json_t *const layers = json_array();
+    for (int i = 0; i < model->qgraph->count; i++) {
+        const struct qb_qnode *const n = &model->qgraph->nodes[i];
+        if (is_multiplying(n)) {
+            char *const name = qb_utf8_copy(n->name);
+            json_array_append_new(layers,
+                                  json_pack("{s:s,s:I,s:I,s:I}", "layer", name, "pairs",
+                                            (json_int_t)engine->saturation[i].pairs, "accumulators",
+                                            (json_int_t)engine->saturation[i].accumulators, "of_accumulators",
+                                            (json_int_t)(images * qb_shape_count(n->dst))));
+            free(name);
+        }
+    }
+    return layers;
 }
 
 static enum qb_status print_json(const struct options *o, const struct pipeline_model *model,
@@ -123,18 +177,19 @@ static enum qb_status print_json(const struct options *o, const struct pipeline_
     }
     char *const path = qb_utf8_copy(o->model);
     json_t *const root = json_pack(
-        "{s:i, s:{s:s,s:s,s:b,s:s,s:s,s:I,s:I,s:f}, s:{s:s,s:b,s:s,s:s}, s:{s:s,s:s,s:i,s:s,s:b}, "
-        "s:{s:I,s:I,s:o,s:[f,f]}, s:o, s:s}",
+        "{s:i, s:{s:s,s:s,s:b,s:s,s:s,s:s,s:I,s:I,s:f}, s:{s:s,s:b,s:s,s:s}, s:{s:s,s:s,s:i,s:s,s:b}, "
+        "s:{s:I,s:I,s:o,s:[f,f]}, s:o, s:s, s:o}",
         "schema_version", 1, "model", "path", path, "sha256", model->graph->sha256, "quantized",
         (int)model->graph->quantized, "scheme", model->qgraph ? model->qgraph->scheme : "fp32", "arithmetic",
-        model->qgraph ? qb_arithmetic_name(model->qgraph->arithmetic) : "float32", "bytes",
+        model->qgraph ? qb_arithmetic_name(model->qgraph->arithmetic) : "float32", "accumulate",
+        model->qgraph ? qb_accumulate_name(model->qgraph->accumulate) : "float32", "bytes",
         (json_int_t)pipeline_model_bytes(model), "fp32_bytes", (json_int_t)pipeline_fp32_bytes(model->graph),
         "reduction", reduction(model), "data", "name", set->name, "synthetic", set->synthetic, "split",
         "test", "sha256", set->sha256, "engine", "name", engine->ops->name, "isa", engine->isa, "threads",
         o->threads, "implementation", engine->implementation, "exact", engine->exactness == QB_EXACT,
         "overall", "correct", (json_int_t)score->correct, "total", (json_int_t)score->total, "accuracy",
         fraction(score->correct, score->total), "wilson95", wilson.low, wilson.high, "per_class", classes,
-        "logits_sha256", outputs->logits_sha256);
+        "logits_sha256", outputs->logits_sha256, "saturation", saturation_json(model, engine, score->total));
     free(path);
     return cli_print_json(root, 10, err);
 }
@@ -150,6 +205,30 @@ static enum qb_status write_arrays(const struct options *o, const struct qb_outp
                           : QB_OK;
 }
 
+/* --accumulate into the graph. */
+static enum qb_status set_accumulate(const struct options *o, struct pipeline_model *model,
+                                     struct qb_error *err)
+{
+    if (!o->accumulate) {
+        return QB_OK;
+    }
+    if (!model->qgraph) {
+        return qb_fail(err, QB_EINPUT, "--accumulate: %s is a float model; a quantized one is expected",
+                       o->model);
+    }
+    if (!qb_accumulate_parse(o->accumulate, model->qgraph->arithmetic, &model->qgraph->accumulate)) {
+        return qb_fail(err, QB_EINPUT, "--accumulate: \"%.60s\" is not one of " QB_ACCUMULATE_NAMES,
+                       o->accumulate);
+    }
+    return QB_OK;
+}
+
+/* Without --engine: the fastest that can. */
+static const char *default_engine(const struct pipeline_model *model)
+{
+    return model->qgraph && model->qgraph->accumulate != QB_ACCUMULATE_EXACT ? "reference" : "onednn";
+}
+
 static enum qb_status evaluate(const struct options *o, struct qb_error *err)
 {
     struct pipeline_model model = {0};
@@ -157,7 +236,7 @@ static enum qb_status evaluate(const struct options *o, struct qb_error *err)
     struct qb_engine *engine = NULL;
     struct qb_outputs outputs = {0};
     struct qb_engine_options options = {.threads = o->threads, .batch = o->batch, .impl = o->impl};
-    enum qb_status status = qb_engine_find(o->engine, err) ? QB_OK : err->status;
+    enum qb_status status = !o->engine || qb_engine_find(o->engine, err) ? QB_OK : err->status;
     if (status == QB_OK) {
         status = qb_cpu_select(o->isa, &options.isa, err);
     }
@@ -165,12 +244,15 @@ static enum qb_status evaluate(const struct options *o, struct qb_error *err)
         status = pipeline_model_load(o->model, &model, err);
     }
     if (status == QB_OK) {
+        status = set_accumulate(o, &model, err);
+    }
+    if (status == QB_OK) {
         status = pipeline_data(o->data_dir, QB_SPLIT_TEST, &set, err);
         pipeline_tell_synthetic();
     }
     if (status == QB_OK) {
-        status = qb_engine_create(o->engine, model.qgraph ? NULL : model.graph, model.qgraph, &options,
-                                  &engine, err);
+        status = qb_engine_create(o->engine ? o->engine : default_engine(&model),
+                                  model.qgraph ? NULL : model.graph, model.qgraph, &options, &engine, err);
     }
     if (status == QB_OK && engine->classes != QB_CLASSES) {
         status = qb_fail(err, QB_EINPUT, "%s: the model has %d classes, %s has %d", o->model, engine->classes,
@@ -208,14 +290,16 @@ int cmd_evaluate(int argc, char **argv)
         parse,
         NULL,
         "Scores a model on the CIFAR-10 test images. The JSON form is stable: schema_version, "
-        "model {path, sha256, quantized, scheme, arithmetic, bytes, fp32_bytes, reduction}, data, "
+        "model {path, sha256, quantized, scheme, arithmetic, accumulate, bytes, fp32_bytes, reduction}, "
+        "data, "
         "engine, overall {correct, total, accuracy, wilson95}, per_class "
         "[{class_name, correct, total, accuracy}], logits_sha256; accuracies are fractions, null for a class "
-        "without images.",
+        "without images; saturation [{layer, pairs, accumulators, of_accumulators}], null where sums are "
+        "exact.",
         NULL,
         NULL,
         NULL};
-    struct options o = {.engine = "onednn", .threads = 1, .batch = 50};
+    struct options o = {.threads = 1, .batch = 50};
     cli_parse(&argp, argc, argv, &o);
     struct qb_error err = {0};
     return evaluate(&o, &err) == QB_OK ? 0 : cli_error(&err);

@@ -58,8 +58,8 @@ static void print_cell(const char *text)
 
 /* A scheme's own lines, in words. */
 struct words {
-    char weights[QB_DESCRIPTION], activations[QB_DESCRIPTION], fuse[48];
-    const char *arithmetic, *compared;
+    char weights[QB_DESCRIPTION], activations[QB_DESCRIPTION], fuse[48], rule[40];
+    const char *arithmetic, *accumulate, *compared; /* rule: arithmetic, and how sums saturate */
 };
 
 static void describe(const struct qb_scheme *s, struct words *out)
@@ -68,12 +68,18 @@ static void describe(const struct qb_scheme *s, struct words *out)
                           .activations = "float32",
                           .fuse = "",
                           .arithmetic = "float32",
+                          .accumulate = "float32",
+                          .rule = "float32",
                           .compared = s->fp32 ? "-" : qb_compared_name(s->compared)};
     if (!s->fp32) {
         qb_spec_describe(&s->weights, out->weights);
         qb_spec_describe(&s->activations, out->activations);
         qb_fuse_describe(s->fuse, out->fuse, sizeof out->fuse);
         out->arithmetic = qb_arithmetic_name(s->arithmetic);
+        out->accumulate = qb_accumulate_name(s->accumulate);
+        const bool exact = s->accumulate == QB_ACCUMULATE_EXACT;
+        snprintf(out->rule, sizeof out->rule, "%s%s%s", out->arithmetic, exact ? "" : ", ",
+                 exact ? "" : out->accumulate);
     }
 }
 
@@ -81,14 +87,14 @@ static void print_text(const struct qb_scheme *s, const struct words *w)
 {
     printf("%s\n    weights      %s\n    activations  %s\n    fuse         %s\n    arithmetic   %s\n"
            "    reproduces   %s\n    compared     %s\n    verified     %s\n",
-           s->name, w->weights, w->activations, or_dash(w->fuse), w->arithmetic, or_dash(s->reproduces),
+           s->name, w->weights, w->activations, or_dash(w->fuse), w->rule, or_dash(s->reproduces),
            w->compared, or_dash(s->verified));
 }
 
 static void print_markdown(const struct qb_scheme *s, const struct words *w)
 {
-    const char *const cells[] = {s->name,       w->weights,    w->activations, or_dash(w->fuse),
-                                 w->arithmetic, s->reproduces, w->compared};
+    const char *const cells[] = {s->name, w->weights,    w->activations, or_dash(w->fuse),
+                                 w->rule, s->reproduces, w->compared};
     for (size_t i = 0; i < sizeof cells / sizeof cells[0]; i++) {
         print_cell(or_dash(cells[i]));
     }
@@ -113,11 +119,12 @@ static json_t *half_json(const struct qb_observer_spec *spec)
 
 static json_t *scheme_json(const struct qb_scheme *s, const struct words *w)
 {
-    return json_pack("{s:s,s:o,s:o,s:s,s:s,s:s,s:s,s:s}", "name", s->name, "weights",
+    return json_pack("{s:s,s:o,s:o,s:s,s:s,s:s,s:s,s:s,s:s}", "name", s->name, "weights",
                      s->fp32 ? json_null() : half_json(&s->weights), "activations",
                      s->fp32 ? json_null() : half_json(&s->activations), "fuse", w->fuse, "arithmetic",
-                     w->arithmetic, "reproduces", s->reproduces ? s->reproduces : "", "compared", w->compared,
-                     "verified", s->verified ? s->verified : "");
+                     w->arithmetic, "accumulate", w->accumulate, "reproduces",
+                     s->reproduces ? s->reproduces : "", "compared", w->compared, "verified",
+                     s->verified ? s->verified : "");
 }
 
 static void print_scheme(const struct qb_scheme *s, enum format format, json_t *list)

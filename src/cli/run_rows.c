@@ -21,12 +21,14 @@ static void describe_scheme(const struct qb_scheme *s, struct qb_row *row)
         snprintf(row->activations, sizeof row->activations, "f32");
         snprintf(row->observer, sizeof row->observer, "-");
         snprintf(row->arithmetic, sizeof row->arithmetic, "f32");
+        snprintf(row->accumulate, sizeof row->accumulate, "f32");
         return;
     }
     qb_spec_summary(&s->weights, row->weights, sizeof row->weights);
     qb_spec_summary(&s->activations, row->activations, sizeof row->activations);
     snprintf(row->observer, sizeof row->observer, "%s", s->activations.observer);
     snprintf(row->arithmetic, sizeof row->arithmetic, "%s", qb_arithmetic_name(s->arithmetic));
+    snprintf(row->accumulate, sizeof row->accumulate, "%s", qb_accumulate_name(s->accumulate));
     qb_fuse_describe(s->fuse, row->fuse, sizeof row->fuse);
 }
 
@@ -51,10 +53,10 @@ static enum qb_status make_key(const struct run *run, const struct run_entry *en
         half_text(&s->activations, activations, sizeof activations);
     }
     const int length = asprintf(
-        &text, "%s|%s|%d|%s|%s|%u|%d|%s|%s|%d|%d|%s|%s|%s|%zu|%s|%u|%s|%s|%u|%a|%a|%d|%s", row->experiment,
-        s->name, s->fp32, weights, activations, s->fuse, (int)s->arithmetic, row->engine, row->isa,
-        row->threads, row->batch, run->graph->sha256, run->test.sha256, run->sample.hash, run->images,
-        row->calibration, run->plan.calibration.batch_size, row->binary, row->machine,
+        &text, "%s|%s|%d|%s|%s|%u|%d|%s|%s|%s|%d|%d|%s|%s|%s|%zu|%s|%u|%s|%s|%u|%a|%a|%d|%s", row->experiment,
+        s->name, s->fp32, weights, activations, s->fuse, (int)s->arithmetic, row->accumulate, row->engine,
+        row->isa, row->threads, row->batch, run->graph->sha256, run->test.sha256, run->sample.hash,
+        run->images, row->calibration, run->plan.calibration.batch_size, row->binary, row->machine,
         run->plan.measure.rounds, run->plan.measure.epoch_ms, run->plan.measure.seconds,
         run->plan.measure.control, run->plan.impl ? run->plan.impl : "default");
     if (length < 0) {

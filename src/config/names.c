@@ -9,6 +9,12 @@ static const char *const arithmetic_names[QB_ARITHMETIC_COUNT] = {
     [QB_ARITHMETIC_ONEDNN] = "onednn",
 };
 
+static const char *const accumulate_names[QB_ACCUMULATE_COUNT] = {
+    [QB_ACCUMULATE_EXACT] = "exact",
+    [QB_ACCUMULATE_MADDUBS_KHWC] = "maddubs_khwc",
+    [QB_ACCUMULATE_MADDUBS_PAD4] = "maddubs_pad4",
+};
+
 static const char *const scale_rule_names[QB_SCALE_RULES] = {
     [QB_SCALE_TORCH] = "torch",
     [QB_SCALE_ORT] = "ort",
@@ -48,6 +54,26 @@ int qb_arithmetic_parse(const char *name, enum qb_arithmetic *out)
     for (int i = 0; i < QB_ARITHMETIC_COUNT; i++) {
         if (strcmp(name, arithmetic_names[i]) == 0) {
             *out = (enum qb_arithmetic)i;
+            return 1;
+        }
+    }
+    return 0;
+}
+
+const char *qb_accumulate_name(enum qb_accumulate accumulate)
+{
+    return accumulate_names[accumulate];
+}
+
+int qb_accumulate_parse(const char *name, enum qb_arithmetic arithmetic, enum qb_accumulate *out)
+{
+    if (strcmp(name, "maddubs") == 0) {
+        *out = arithmetic == QB_ARITHMETIC_ONEDNN ? QB_ACCUMULATE_MADDUBS_PAD4 : QB_ACCUMULATE_MADDUBS_KHWC;
+        return 1;
+    }
+    for (int i = 0; i < QB_ACCUMULATE_COUNT; i++) {
+        if (strcmp(name, accumulate_names[i]) == 0) {
+            *out = (enum qb_accumulate)i;
             return 1;
         }
     }

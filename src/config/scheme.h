@@ -19,6 +19,22 @@ const char *qb_arithmetic_name(enum qb_arithmetic arithmetic);
 /* 1 and *out when `name` is one. */
 int qb_arithmetic_parse(const char *name, enum qb_arithmetic *out);
 
+/* How the products of CONV and DENSE are summed. `exact`: in int32. The others emulate vpmaddubsw, which
+ * libraries use on x86 CPUs without VNNI: two neighbouring products are added and clamped to int16 before
+ * they join the int32 sum (src/quant/pairs.h). `khwc`: neighbours in the order kernel row, kernel column,
+ * channel, across taps, as in fbgemm and ONNX Runtime; `pad4`: each tap filled up to a multiple of four
+ * channels, as in oneDNN. */
+enum qb_accumulate {
+    QB_ACCUMULATE_EXACT,
+    QB_ACCUMULATE_MADDUBS_KHWC,
+    QB_ACCUMULATE_MADDUBS_PAD4,
+    QB_ACCUMULATE_COUNT
+};
+const char *qb_accumulate_name(enum qb_accumulate accumulate);
+/* 1 and *out when `name` is one, or is "maddubs": then the order of the library that has this arithmetic. */
+int qb_accumulate_parse(const char *name, enum qb_arithmetic arithmetic, enum qb_accumulate *out);
+#define QB_ACCUMULATE_NAMES "exact, maddubs, maddubs_khwc, maddubs_pad4"
+
 /* From a range to scale and zero point (qb_qparams_derive, src/quant/qparams.h): whose formula. */
 enum qb_scale_rule { QB_SCALE_TORCH, QB_SCALE_ORT, QB_SCALE_NNCF, QB_SCALE_AIMET, QB_SCALE_RULES };
 const char *qb_scale_rule_name(enum qb_scale_rule rule);
@@ -76,6 +92,7 @@ struct qb_scheme {
     struct qb_observer_spec weights, activations;
     unsigned fuse;
     enum qb_arithmetic arithmetic;
+    enum qb_accumulate accumulate; /* default: exact */
 };
 
 /* Finds a scheme: a name without '/' and ".yaml" is looked up in `scheme_dirs` (NULL-terminated list of

@@ -20,7 +20,7 @@ struct raw_observer {
 };
 
 struct raw_scheme {
-    char *name, *reproduces, *verified;
+    char *name, *reproduces, *verified, *accumulate;
     struct raw_observer weights, activations;
     unsigned fuse;
     int arithmetic;
@@ -75,6 +75,7 @@ static const cyaml_schema_field_t scheme_fields[] = {
     CYAML_FIELD_FLAGS("fuse", NEEDED, struct raw_scheme, fuse, fusions, CYAML_ARRAY_LEN(fusions)),
     CYAML_FIELD_ENUM("arithmetic", NEEDED, struct raw_scheme, arithmetic, arithmetics,
                      CYAML_ARRAY_LEN(arithmetics)),
+    CYAML_FIELD_STRING_PTR("accumulate", OPTION, struct raw_scheme, accumulate, 1, QB_NAME_MAX),
     CYAML_FIELD_END,
 };
 
@@ -180,6 +181,12 @@ static enum qb_status check(const struct qb_yaml *doc, const struct raw_scheme *
             "found arithmetic: %s",
             qb_arithmetic_name((enum qb_arithmetic)raw->arithmetic));
     }
+    enum qb_accumulate accumulate;
+    if (raw->accumulate &&
+        !qb_accumulate_parse(raw->accumulate, (enum qb_arithmetic)raw->arithmetic, &accumulate)) {
+        return qb_yaml_fail(doc, err, "accumulate", "expected one of " QB_ACCUMULATE_NAMES ", found '%s'",
+                            qb_yaml_quote(raw->accumulate, found));
+    }
     return QB_OK;
 }
 
@@ -232,6 +239,9 @@ static enum qb_status convert(const struct qb_yaml *doc, const struct raw_scheme
     };
     if (!scheme.name || !scheme.path || !scheme.reproduces || !scheme.verified) {
         return qb_fail_memory(err, QB_YAML_MAX_TEXT);
+    }
+    if (raw->accumulate) { /* a known name: check() */
+        qb_accumulate_parse(raw->accumulate, scheme.arithmetic, &scheme.accumulate);
     }
     QB_TRY(convert_observer(doc, "weights", &raw->weights, arena, &scheme.weights, err));
     QB_TRY(convert_observer(doc, "activations", &raw->activations, arena, &scheme.activations, err));

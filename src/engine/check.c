@@ -185,9 +185,12 @@ static int good_scale(float scale)
     return scale > 0.0F && isfinite(scale * 512.0F) && isfinite(1.0F / scale);
 }
 
+/* What one pair of products loses at most in int16: 2 * 255 * 128 - 32768. */
+enum { MAX_PAIR_LOSS = 32512 };
+
 /* CONV and DENSE: weights, biases, and that |accumulator| <= sum |wei - zero point| * max |src - zero point|
- * < 2^31. */
-static enum qb_status check_weights(const struct qb_qnode *n, const struct qb_qparams *src,
+ * (and what saturating pairs move it by) < 2^31. */
+static enum qb_status check_weights(const struct qb_qnode *n, const struct qb_qparams *src, bool saturating,
                                     struct qb_error *err)
 {
     const size_t depth = (size_t)n->ic * (n->op == QB_QOP_CONV ? (size_t)(n->kh * n->kw) : 1);
@@ -213,7 +216,8 @@ static enum qb_status check_weights(const struct qb_qnode *n, const struct qb_qp
             const int32_t w = n->wei[(size_t)k * depth + i] - zero;
             sum += w < 0 ? -w : w;
         }
-        if (sum * reach > INT32_MAX) {
+        const int64_t loss = saturating ? (int64_t)(depth / 2) * MAX_PAIR_LOSS : 0;
+        if (sum * reach + loss > INT32_MAX) {
             return qb_fail(err, QB_EUNSUPPORTED, "node %s: channel %d can overflow the int32 accumulator",
                            n->name, k);
         }
@@ -251,6 +255,9 @@ enum qb_status qb_check_qgraph(const struct qb_qgraph *graph, struct qb_error *e
     if (graph->arithmetic != QB_ARITHMETIC_FBGEMM && graph->arithmetic != QB_ARITHMETIC_ONEDNN) {
         return qb_fail(err, QB_EINPUT, "arithmetic number %d does not exist", (int)graph->arithmetic);
     }
+    if ((unsigned)graph->accumulate >= QB_ACCUMULATE_COUNT) {
+        return qb_fail(err, QB_EINPUT, "accumulation number %d does not exist", (int)graph->accumulate);
+    }
     for (int i = 0; i < graph->count; i++) {
         const struct qb_qnode *const n = &graph->nodes[i];
         if ((size_t)n->op >= sizeof ops / sizeof ops[0]) {
@@ -275,7 +282,8 @@ enum qb_status qb_check_qgraph(const struct qb_qgraph *graph, struct qb_error *e
         }
         QB_TRY(check_qparams(graph, n, err));
         if (n->op == QB_QOP_CONV || n->op == QB_QOP_DENSE) {
-            QB_TRY(check_weights(n, &graph->nodes[n->src[0]].q, err));
+            QB_TRY(
+                check_weights(n, &graph->nodes[n->src[0]].q, graph->accumulate != QB_ACCUMULATE_EXACT, err));
         }
     }
     return QB_OK;

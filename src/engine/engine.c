@@ -66,6 +66,11 @@ enum qb_status qb_engine_create(const char *name, const struct qb_graph *graph,
         return ops->create_f32(graph, options, out, err);
     }
     QB_TRY(qb_check_qgraph(qgraph, err));
+    if (qgraph->accumulate != QB_ACCUMULATE_EXACT && !ops->emulates) {
+        return qb_fail(err, QB_EUNSUPPORTED,
+                       "engine %s does not emulate saturating sums (accumulate %s); use the reference engine",
+                       name, qb_accumulate_name(qgraph->accumulate));
+    }
     return ops->create_int8(qgraph, options, out, err);
 }
 

@@ -36,11 +36,18 @@ enum qb_exactness {
  * inside form (int8 engines), NHWC, `count` elements. */
 typedef void qb_tap_fn(void *ctx, int node, const void *data, size_t count);
 
+/* What saturated in one node since the engine was made (qb_qgraph.accumulate). */
+struct qb_saturation {
+    uint64_t pairs;        /* sums of two products that left int16 */
+    uint64_t accumulators; /* output values that hold such a pair */
+};
+
 struct qb_engine;
 
 struct qb_engine_ops {
     const char *name;    /* "reference", "onednn", "onednn_fused" */
     const char *summary; /* one line for lists */
+    bool emulates;       /* runs integer graphs whose accumulation is not exact */
     enum qb_status (*create_f32)(const struct qb_graph *graph, const struct qb_engine_options *options,
                                  struct qb_engine **out,
                                  struct qb_error *err); /* NULL: integer graphs only */
@@ -62,6 +69,7 @@ struct qb_engine {
     const char *isa;            /* ISA in effect as the engine knows it, for the row */
     qb_tap_fn *tap; /* NULL: none. Set before run; engines that fuse a tensor away never show it */
     void *tap_ctx;
+    const struct qb_saturation *saturation; /* [nodes of the graph]; NULL: accumulation is exact */
 };
 
 /* NULL-terminated. */

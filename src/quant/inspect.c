@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "model/inspect_out.h"
+#include "quant/pairs.h"
 
 static bool has_window(const struct qb_qnode *node)
 {
@@ -66,28 +67,14 @@ static int weight_shift(enum qb_dtype dtype)
     return dtype == QB_QUINT8 ? 128 : 0;
 }
 
-int64_t qb_saturating_pairs(const struct qb_qnode *node, int code_max)
-{
-    const size_t taps = taps_of(node), ic = (size_t)node->ic, oc = (size_t)node->oc;
-    int64_t count = 0;
-    for (size_t o = 0; o < oc; o++) {
-        for (size_t i = 0; i + 1 < ic; i += 2) {
-            for (size_t t = 0; t < taps; t++) {
-                const int a = node->wei[(o * ic + i) * taps + t], b = node->wei[(o * ic + i + 1) * taps + t];
-                /* The extreme sums take the largest code where a weight helps, and 0 where it does not. */
-                const int top = (a > 0 ? a : 0) + (b > 0 ? b : 0), bottom = (a < 0 ? a : 0) + (b < 0 ? b : 0);
-                count += top * code_max > INT16_MAX || bottom * code_max < INT16_MIN;
-            }
-        }
-    }
-    return count;
-}
-
 struct weights {
     int code_min, code_max; /* outside */
     float scale_min, scale_max, bias_min, bias_max;
-    int64_t pairs, saturating, saturating_any;
+    /* Of the pair orders pad4 and khwc: all, those that saturate with the source's codes, with any. */
+    int64_t pairs[2], saturating[2], saturating_any[2];
 };
+
+static const enum qb_accumulate orders[2] = {QB_ACCUMULATE_MADDUBS_PAD4, QB_ACCUMULATE_MADDUBS_KHWC};
 
 static struct weights summarize(const struct qb_qgraph *graph, const struct qb_qnode *node)
 {
@@ -111,9 +98,11 @@ static struct weights summarize(const struct qb_qgraph *graph, const struct qb_q
         w.bias_min = fminf(w.bias_min, node->bia[i]);
         w.bias_max = fmaxf(w.bias_max, node->bia[i]);
     }
-    w.pairs = (int64_t)(taps_of(node) * (size_t)(node->ic / 2) * (size_t)node->oc);
-    w.saturating = qb_saturating_pairs(node, src_max);
-    w.saturating_any = qb_saturating_pairs(node, 255);
+    for (int i = 0; i < 2; i++) {
+        w.pairs[i] = (int64_t)(qb_pair_count(node, orders[i]) * (size_t)node->oc);
+        w.saturating[i] = qb_saturating_pairs(node, orders[i], src_max);
+        w.saturating_any[i] = qb_saturating_pairs(node, orders[i], 255);
+    }
     return w;
 }
 
@@ -147,9 +136,12 @@ static json_t *weights_json(const struct qb_qnode *node, const struct weights *w
     qb_json_put(out, "zero_points", zeros, failed);
     qb_json_put(out, "code_min", json_integer(w->code_min), failed);
     qb_json_put(out, "code_max", json_integer(w->code_max), failed);
-    qb_json_put(out, "pairs", json_integer(w->pairs), failed);
-    qb_json_put(out, "saturating_pairs", json_integer(w->saturating), failed);
-    qb_json_put(out, "saturating_pairs_any_code", json_integer(w->saturating_any), failed);
+    qb_json_put(out, "pairs", json_integer(w->pairs[0]), failed);
+    qb_json_put(out, "saturating_pairs", json_integer(w->saturating[0]), failed);
+    qb_json_put(out, "saturating_pairs_any_code", json_integer(w->saturating_any[0]), failed);
+    qb_json_put(out, "pairs_khwc", json_integer(w->pairs[1]), failed);
+    qb_json_put(out, "saturating_pairs_khwc", json_integer(w->saturating[1]), failed);
+    qb_json_put(out, "saturating_pairs_khwc_any_code", json_integer(w->saturating_any[1]), failed);
     return out;
 }
 
@@ -202,6 +194,7 @@ static enum qb_status render_json(const struct qb_qgraph *graph, const char *has
     json_t *const root = json_object(), *const model = json_object(), *const layers = json_array();
     qb_json_put(model, "scheme", qb_json_text(graph->scheme), &failed);
     qb_json_put(model, "arithmetic", qb_json_text(qb_arithmetic_name(graph->arithmetic)), &failed);
+    qb_json_put(model, "accumulate", qb_json_text(qb_accumulate_name(graph->accumulate)), &failed);
     qb_json_put(model, "model_sha256", qb_json_text(graph->model_sha256), &failed);
     qb_json_put(model, "calibration", qb_json_text(graph->calibration_hash), &failed);
     qb_json_put(model, "qgraph_hash", qb_json_text(hash), &failed);
@@ -253,9 +246,11 @@ static void add_weights_row(struct qb_table *table, const struct qb_qgraph *grap
     qb_table_cell(table, "%.9g .. %.9g", (double)w.scale_min, (double)w.scale_max);
     qb_table_cell(table, "%d .. %d", w.code_min, w.code_max);
     qb_table_cell(table, "%.4g .. %.4g", (double)w.bias_min, (double)w.bias_max);
-    qb_table_number(table, (uint64_t)w.pairs);
-    qb_table_number(table, (uint64_t)w.saturating);
-    qb_table_number(table, (uint64_t)w.saturating_any);
+    for (int i = 0; i < 2; i++) {
+        qb_table_number(table, (uint64_t)w.pairs[i]);
+        qb_table_number(table, (uint64_t)w.saturating[i]);
+        qb_table_number(table, (uint64_t)w.saturating_any[i]);
+    }
 }
 
 static void add_model_rows(struct qb_table *table, const struct qb_qgraph *graph, const char *hash)
@@ -265,6 +260,7 @@ static void add_model_rows(struct qb_table *table, const struct qb_qgraph *graph
     } rows[] = {
         {"scheme", graph->scheme},
         {"arithmetic", qb_arithmetic_name(graph->arithmetic)},
+        {"accumulate", qb_accumulate_name(graph->accumulate)},
         {"float model", graph->model_sha256},
         {"calibration", graph->calibration_hash},
         {"network", hash},
@@ -283,13 +279,14 @@ static enum qb_status render_text(const struct qb_qgraph *graph, const char *has
     static const char *const layer_heads[] = {"layer",        "operator",   "output", "kernel/stride",
                                               "pads t,l,b,r", "parameters", "MACs",   "scale",
                                               "scale in hex", "zero point", "dtype",  "range"};
-    static const char *const weight_heads[] = {"weights", "dtype", "scales",     "scale",      "codes",
-                                               "biases",  "pairs", "saturating", "at any code"};
+    static const char *const weight_heads[] = {"weights",     "dtype",      "scales",     "scale",
+                                               "codes",       "biases",     "pairs",      "saturating",
+                                               "at any code", "pairs khwc", "saturating", "at any code"};
     enum { LAYER_COLUMNS = sizeof layer_heads / sizeof *layer_heads };
     enum { WEIGHT_COLUMNS = sizeof weight_heads / sizeof *weight_heads };
     struct qb_table model = {.columns = 2, .align = "ll"};
     struct qb_table layers = {.columns = LAYER_COLUMNS, .align = "lllllrrllrll"};
-    struct qb_table weights = {.columns = WEIGHT_COLUMNS, .align = "llrlllrrr"};
+    struct qb_table weights = {.columns = WEIGHT_COLUMNS, .align = "llrlllrrrrrr"};
     struct qb_table notes = {.columns = 1, .align = "l"};
     add_model_rows(&model, graph, hash);
     for (int i = 0; i < LAYER_COLUMNS; i++) {
@@ -314,7 +311,12 @@ static enum qb_status render_text(const struct qb_qgraph *graph, const char *has
             qb_table_cell(&layers, "%s", "");
         }
     }
-    qb_table_cell(&notes, "pairs: neighbouring input channels, whose products vpmaddubsw adds to 16 bits");
+    qb_table_cell(&notes,
+                  "pairs: neighbouring input channels of a tap, whose products vpmaddubsw adds to 16 bits "
+                  "in oneDNN (maddubs_pad4)");
+    qb_table_cell(&notes,
+                  "pairs khwc: neighbours in the order row, column, channel, as in fbgemm and ONNX Runtime "
+                  "(maddubs_khwc)");
     qb_table_cell(
         &notes,
         "saturating: pairs that can leave 16 bits with source codes in their range, or at any code 0..255");

@@ -151,6 +151,7 @@ static enum qb_status create(const struct qb_graph *graph, const struct qb_schem
             .arena = arena,
             .scheme = qb_arena_strdup(arena, scheme->name),
             .arithmetic = scheme->arithmetic,
+            .accumulate = scheme->accumulate,
             .nodes = qb_arena_array(arena, (size_t)graph->count, sizeof *q->nodes),
             .model_sha256 = qb_arena_strdup(arena, graph->sha256),
             .calibration_hash = qb_arena_strdup(arena, calibration_hash),

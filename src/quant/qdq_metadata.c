@@ -6,12 +6,23 @@
 
 #include <jansson.h>
 
-enum entry { VERSION, SCHEME, ARITHMETIC, MODEL_SHA256, CALIBRATION_HASH, NODES, QGRAPH_HASH, CHECKSUM };
+enum entry {
+    VERSION,
+    SCHEME,
+    ARITHMETIC,
+    ACCUMULATE,
+    MODEL_SHA256,
+    CALIBRATION_HASH,
+    NODES,
+    QGRAPH_HASH,
+    CHECKSUM
+};
 
 static const char *const keys[QB_QDQ_ENTRIES] = {
     [VERSION] = "qbench.version",
     [SCHEME] = "qbench.scheme",
     [ARITHMETIC] = "qbench.arithmetic",
+    [ACCUMULATE] = "qbench.accumulate",
     [MODEL_SHA256] = "qbench.model_sha256",
     [CALIBRATION_HASH] = "qbench.calibration_hash",
     [NODES] = "qbench.nodes",
@@ -19,7 +30,8 @@ static const char *const keys[QB_QDQ_ENTRIES] = {
     [CHECKSUM] = "qbench.checksum",
 };
 
-/* First 64 bits of the SHA-256 of the other entries' values, each with a NUL behind it. */
+/* First 64 bits of the SHA-256 of the other entries' values, each with a NUL behind it; an absent one is left
+ * out. */
 static enum qb_status checksum(const char *const values[QB_QDQ_ENTRIES], char hex[QB_HASH64_HEX],
                                struct qb_error *err)
 {
@@ -29,7 +41,9 @@ static enum qb_status checksum(const char *const values[QB_QDQ_ENTRIES], char he
         return qb_fail_memory(err, 0);
     }
     for (int i = 0; i < CHECKSUM; i++) {
-        qb_sha256_add(stream, values[i], strlen(values[i]) + 1);
+        if (values[i]) {
+            qb_sha256_add(stream, values[i], strlen(values[i]) + 1);
+        }
     }
     qb_sha256_end(stream, digest);
     memcpy(hex, digest, QB_HASH64_HEX - 1);
@@ -67,7 +81,8 @@ static enum qb_status make_nodes(const struct qb_qgraph *graph, struct qb_arena 
 }
 
 enum qb_status qb_qdq_metadata_make(const struct qb_qgraph *graph, struct qb_arena *arena,
-                                    struct qb_metadata entries[QB_QDQ_ENTRIES], struct qb_error *err)
+                                    struct qb_metadata entries[QB_QDQ_ENTRIES], size_t *count,
+                                    struct qb_error *err)
 {
     char *const hashes = qb_arena_array(arena, 2, QB_HASH64_HEX);
     if (!hashes) {
@@ -78,6 +93,8 @@ enum qb_status qb_qdq_metadata_make(const struct qb_qgraph *graph, struct qb_are
         [VERSION] = QB_VERSION,
         [SCHEME] = graph->scheme,
         [ARITHMETIC] = qb_arithmetic_name(graph->arithmetic),
+        [ACCUMULATE] =
+            graph->accumulate == QB_ACCUMULATE_EXACT ? NULL : qb_accumulate_name(graph->accumulate),
         [MODEL_SHA256] = graph->model_sha256,
         [CALIBRATION_HASH] = graph->calibration_hash,
         [QGRAPH_HASH] = hashes,
@@ -85,8 +102,11 @@ enum qb_status qb_qdq_metadata_make(const struct qb_qgraph *graph, struct qb_are
     };
     QB_TRY(make_nodes(graph, arena, &values[NODES], err));
     QB_TRY(checksum(values, hashes + QB_HASH64_HEX, err));
+    *count = 0;
     for (int i = 0; i < QB_QDQ_ENTRIES; i++) {
-        entries[i] = (struct qb_metadata){keys[i], values[i]};
+        if (values[i]) {
+            entries[(*count)++] = (struct qb_metadata){keys[i], values[i]};
+        }
     }
     return QB_OK;
 }
@@ -110,7 +130,7 @@ enum qb_status qb_qdq_metadata_read(const struct qb_graph *file, enum qb_arithme
     if (values[VERSION] || values[CHECKSUM]) { /* written here, not by hand or by another program */
         char hex[QB_HASH64_HEX];
         for (int i = 0; i < QB_QDQ_ENTRIES; i++) {
-            if (!values[i]) {
+            if (!values[i] && i != ACCUMULATE) {
                 return qb_fail(err, QB_EINPUT, "metadata: %s is missing; the file is damaged or was changed",
                                keys[i]);
             }
@@ -128,6 +148,11 @@ enum qb_status qb_qdq_metadata_read(const struct qb_graph *file, enum qb_arithme
     if (values[ARITHMETIC] && !qb_arithmetic_parse(values[ARITHMETIC], &out->arithmetic)) {
         return qb_fail(err, QB_EUNSUPPORTED, "metadata: %s is \"%.60s\", which this version does not know",
                        keys[ARITHMETIC], values[ARITHMETIC]);
+    }
+    if (values[ACCUMULATE] && !qb_accumulate_parse(values[ACCUMULATE], out->arithmetic, &out->accumulate)) {
+        return qb_fail(err, QB_EUNSUPPORTED,
+                       "metadata: %s is \"%.60s\"; one of " QB_ACCUMULATE_NAMES " is expected",
+                       keys[ACCUMULATE], values[ACCUMULATE]);
     }
     QB_TRY(take_text(out, values[SCHEME], "imported", &out->scheme, err));
     QB_TRY(take_text(out, values[MODEL_SHA256], "", &out->model_sha256, err));

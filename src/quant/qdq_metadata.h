@@ -6,15 +6,16 @@
 #include "model/graph.h"
 #include "quant/qgraph.h"
 
-enum { QB_QDQ_ENTRIES = 8 };
+enum { QB_QDQ_ENTRIES = 9 };
 
-/* The entries of a graph, in their order; strings live in `arena`. */
+/* The entries of a graph, *count of them, in their order; strings live in `arena`. */
 enum qb_status qb_qdq_metadata_make(const struct qb_qgraph *graph, struct qb_arena *arena,
-                                    struct qb_metadata entries[QB_QDQ_ENTRIES], struct qb_error *err);
+                                    struct qb_metadata entries[QB_QDQ_ENTRIES], size_t *count,
+                                    struct qb_error *err);
 
 /* Scheme, arithmetic and hashes of a file into `out` (strings are copied to its arena), `fallback` and
- * defaults where the file has none. A file of this program must have all entries, and they must fit
- * qbench.checksum. */
+ * defaults where the file has none. A file of this program must have all entries (qbench.accumulate only when
+ * it is not exact), and they must fit qbench.checksum. */
 enum qb_status qb_qdq_metadata_read(const struct qb_graph *file, enum qb_arithmetic fallback,
                                     struct qb_qgraph *out, struct qb_error *err);
 

@@ -228,14 +228,15 @@ static enum qb_status write_graph(struct writer *w, const char *path, struct qb_
 {
     const struct qb_qgraph *const graph = w->graph;
     struct qb_metadata metadata[QB_QDQ_ENTRIES];
+    size_t entries;
     for (int i = 0; i < graph->count; i++) {
         QB_TRY(write_node(w, i, err));
     }
     const struct qb_shape in = graph->nodes[0].dst, out = graph->nodes[qb_qgraph_logits(graph)].dst;
     qb_proto_input(&w->p, "input", 4, (const int64_t[]){in.c, in.h, in.w});
     qb_proto_output(&w->p, "logits", 2, (const int64_t[]){(int64_t)qb_shape_count(out)});
-    QB_TRY(qb_qdq_metadata_make(graph, w->p.arena, metadata, err));
-    return qb_proto_write(&w->p, QB_VERSION, metadata, QB_QDQ_ENTRIES, path, err);
+    QB_TRY(qb_qdq_metadata_make(graph, w->p.arena, metadata, &entries, err));
+    return qb_proto_write(&w->p, QB_VERSION, metadata, entries, path, err);
 }
 
 enum qb_status qb_qdq_write(const struct qb_qgraph *graph, const char *path, struct qb_error *err)

@@ -1,6 +1,7 @@
 /* The integer network as a value: names, size, identity. See qgraph.h. */
 #include "quant/qgraph.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -111,9 +112,12 @@ static void add_link(const struct qb_qnode *node, char chain[QB_SHA256_HEX])
 
 void qb_qgraph_hash(const struct qb_qgraph *graph, char hex[QB_HASH64_HEX])
 {
-    char chain[QB_SHA256_HEX];
-    const char *const arithmetic = qb_arithmetic_name(graph->arithmetic);
-    qb_sha256(arithmetic, strlen(arithmetic), chain);
+    char chain[QB_SHA256_HEX], rule[64];
+    const bool exact =
+        graph->accumulate == QB_ACCUMULATE_EXACT; /* says nothing: hashes of older files stay */
+    const int length = snprintf(rule, sizeof rule, "%s%s%s", qb_arithmetic_name(graph->arithmetic),
+                                exact ? "" : "/", exact ? "" : qb_accumulate_name(graph->accumulate));
+    qb_sha256(rule, (size_t)length, chain);
     for (int i = 0; i < graph->count; i++) {
         add_link(&graph->nodes[i], chain);
     }

@@ -60,6 +60,7 @@ struct qb_qgraph {
     struct qb_arena *arena; /* owns everything, this struct included */
     const char *scheme;     /* scheme name; "imported" when unknown */
     enum qb_arithmetic arithmetic;
+    enum qb_accumulate accumulate; /* other than exact: the reference engine only */
     struct qb_qnode *nodes;
     int count;
     const char *model_sha256;     /* of the float model file; "" when unknown */
@@ -81,7 +82,7 @@ int qb_qgraph_find(const struct qb_qgraph *graph, const char *name);
 size_t qb_qgraph_bytes(const struct qb_qgraph *graph);
 
 /* Identity of the integer network: first 64 bits of a SHA-256 over operators, geometry, codes, scales, zero
- * points, biases and arithmetic (not names): equal hash = equal results. */
+ * points, biases, arithmetic and accumulation (not names): equal hash = equal results. */
 void qb_qgraph_hash(const struct qb_qgraph *graph, char hex[QB_HASH64_HEX]);
 
 #endif

@@ -28,6 +28,7 @@ const struct qb_column qb_columns[] = {
     TEXT(activations, true),
     TEXT(observer, true),
     TEXT(arithmetic, true),
+    TEXT(accumulate, true),
     TEXT(fuse, true),
     TEXT(engine, true),
     TEXT(isa, true),

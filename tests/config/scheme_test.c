@@ -151,6 +151,37 @@ static void test_options(void **state)
     qbt_rmtree(dir);
 }
 
+/* Which pairs `maddubs` means follows the library of the arithmetic. */
+static void test_accumulate(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *arithmetic;
+        enum qb_accumulate want;
+    } cases[] = {
+        {"arithmetic: fbgemm\n", QB_ACCUMULATE_EXACT},
+        {"arithmetic: fbgemm\naccumulate: exact\n", QB_ACCUMULATE_EXACT},
+        {"arithmetic: fbgemm\naccumulate: maddubs\n", QB_ACCUMULATE_MADDUBS_KHWC},
+        {"arithmetic: onednn\naccumulate: maddubs\n", QB_ACCUMULATE_MADDUBS_PAD4},
+        {"arithmetic: onednn\naccumulate: maddubs_khwc\n", QB_ACCUMULATE_MADDUBS_KHWC},
+        {"arithmetic: fbgemm\naccumulate: maddubs_pad4\n", QB_ACCUMULATE_MADDUBS_PAD4},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char *const dir = qbt_mkdtemp();
+        char *const text = replaced(good, "arithmetic: fbgemm\n", cases[i].arithmetic);
+        char *const path = write_text(dir, "file.yaml", text);
+        struct qb_arena *const arena = qb_arena_create();
+        struct qb_scheme s;
+        struct qb_error err;
+        qbt_ok(qb_scheme_load(path, no_dirs, arena, &s, &err), &err);
+        assert_int_equal(s.accumulate, cases[i].want);
+        qb_arena_destroy(arena);
+        free(path);
+        free(text);
+        qbt_rmtree(dir);
+    }
+}
+
 struct change {
     const char *old, *new, *want; /* `want`: from the line number on */
 };
@@ -204,6 +235,10 @@ static void test_errors(void **state)
         {"  reduce_range: true", "  bins:", ":8: activations.bins: expected a whole number"},
         {"  reduce_range: true", "  eps: nan", ":8: activations.eps: expected a number, found 'nan'"},
         {"  reduce_range: true", "  eps: 1e999", ":8: activations.eps: expected a number, found '1e999'"},
+        {"arithmetic: fbgemm\n", "arithmetic: fbgemm\naccumulate: int16\n",
+         ":11: accumulate: expected one of exact, maddubs, maddubs_khwc, maddubs_pad4, found 'int16'"},
+        {"arithmetic: fbgemm\n", "arithmetic: fbgemm\naccumulate: [exact]\n",
+         ":11: accumulate: expected a text"},
         /* out of range */
         {"  reduce_range: true", "  bins: 1", ":8: activations.bins: 1 bins, expected 2 to 65536"},
         {"  reduce_range: true", "  eps: 0", ":8: activations.eps: 0 is not a smallest scale"},
@@ -269,7 +304,7 @@ static void test_other_documents(void **state)
         {"---\n...\n", NULL, ":2: expected a mapping with the keys name"},
         {"hello\n", NULL,
          ":1: expected a mapping with the keys name, reproduces, verified, compared, weights, activations, "
-         "fuse, arithmetic, found 'hello'"},
+         "fuse, arithmetic, accumulate, found 'hello'"},
         {"[1, 2]\n", NULL, "found a list of 2"},
         {"{}\n", NULL, ":1: key 'name' is missing"},
     };
@@ -420,15 +455,11 @@ static void test_arithmetic_names(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_shipped),
-        cmocka_unit_test(test_shipped_values),
-        cmocka_unit_test(test_options),
-        cmocka_unit_test(test_errors),
-        cmocka_unit_test(test_other_documents),
-        cmocka_unit_test(test_hostile),
-        cmocka_unit_test(test_truncated_and_mutated),
-        cmocka_unit_test(test_names_and_paths),
-        cmocka_unit_test(test_arithmetic_names),
+        cmocka_unit_test(test_shipped),         cmocka_unit_test(test_shipped_values),
+        cmocka_unit_test(test_options),         cmocka_unit_test(test_accumulate),
+        cmocka_unit_test(test_errors),          cmocka_unit_test(test_other_documents),
+        cmocka_unit_test(test_hostile),         cmocka_unit_test(test_truncated_and_mutated),
+        cmocka_unit_test(test_names_and_paths), cmocka_unit_test(test_arithmetic_names),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

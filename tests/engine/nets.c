@@ -232,13 +232,25 @@ static void expect_conv(const struct net *net, const struct qb_qnode *n, const u
     for (int i = 0; i < n->dst.h * n->dst.w * n->oc; i++) {
         const int k = i % n->oc, x = i / n->oc % n->dst.w, y = i / n->oc / n->dst.w;
         const int sw = n->wei_zero_points[n->wei_scale_count == 1 ? 0 : k];
-        int64_t acc = 0;
+        int64_t acc = 0, pair = 0;
         for (int t = 0; t < kh * kw * ic; t++) {
             const int c = t % ic, kx = t / ic % kw, ky = t / ic / kw;
             const int sy = y * n->stride_h - n->pad_t + ky, x0 = x * n->stride_w - n->pad_l + kx;
             /* DENSE weights count the source as it lies (NHWC), CONV weights are OIHW. */
             const int w = dense ? n->wei[k * n->ic + t] : n->wei[((k * ic + c) * kh + ky) * kw + kx];
-            acc += (at(src, source->dst, sx, sy, x0, c) - sx) * (w - sw);
+            const int code = at(src, source->dst, sx, sy, x0, c);
+            acc += (code - sx) * (w - sw);
+            if (net->graph.accumulate != QB_ACCUMULATE_EXACT) {
+                /* vpmaddubsw's pair goes into the sum in place of its two products. */
+                const bool by_taps = net->graph.accumulate == QB_ACCUMULATE_MADDUBS_PAD4 && !dense;
+                const int place = by_taps ? c : t, last = (by_taps ? ic : kh * kw * ic) - 1;
+                pair += code * w;
+                acc -= code * w;
+                if (place % 2 == 1 || place == last) {
+                    acc += pair > 32767 ? 32767 : pair < -32768 ? -32768 : pair;
+                    pair = 0;
+                }
+            }
         }
         dst[i] = tail(net, n, k, acc, residual ? residual + i : NULL);
     }

@@ -166,7 +166,7 @@ static void accumulator_overflow(void **state)
          .wei_zero_points = &zero,
          .bia = &bia},
     };
-    const struct qb_qgraph graph = {.nodes = nodes, .count = 2};
+    struct qb_qgraph graph = {.nodes = nodes, .count = 2};
     struct qb_engine *engine = NULL;
     struct qb_error err;
     memset(wei, 127, sizeof wei);
@@ -179,6 +179,11 @@ static void accumulator_overflow(void **state)
     const float want = 1e7F * 215.0F; /* 255 * 254 * 33,155 = 2,147,449,350 */
     assert_memory_equal(&logit, &want, sizeof want);
     qb_engine_free(engine);
+    /* Saturating pairs move the sum further. */
+    graph.accumulate = QB_ACCUMULATE_MADDUBS_KHWC;
+    qbt_error(qb_engine_create("reference", NULL, &graph, &one, &engine, &err), QB_EUNSUPPORTED, &err,
+              "node dense: channel 0 can overflow");
+    graph.accumulate = QB_ACCUMULATE_EXACT;
     nodes[0].dst.c = nodes[1].ic = MOST + 1;
     qbt_error(qb_engine_create("reference", NULL, &graph, &one, &engine, &err), QB_EUNSUPPORTED, &err,
               "node dense: channel 0 can overflow");

@@ -135,6 +135,78 @@ static void conv_geometries(void **state)
     }
 }
 
+/* Saturating sums in both orders of pairs: odd and even channel counts, padding, zero points of codes and
+ * weights. */
+static void saturating_sums(void **state)
+{
+    (void)state;
+    static const int zero_points[] = {0, 1, 127, 200, 255};
+    for (int order = 0; order < QB_ACCUMULATE_COUNT; order++) {
+        for (int i = 0; i < 40; i++) {
+            struct net net;
+            char what[64];
+            net_init(&net, (enum qb_arithmetic)(i % QB_ARITHMETIC_COUNT), (uint32_t)i,
+                     (struct qb_shape){5, 6, 1 + i % 9}, 1.0F, zero_points[i % 5]);
+            net.graph.accumulate = (enum qb_accumulate)order;
+            const struct net_conv conv = {.oc = 3,
+                                          .kh = 1 + i % 3,
+                                          .kw = 1 + i / 3 % 3,
+                                          .stride_h = 1,
+                                          .stride_w = 2,
+                                          .pad_t = i % 2,
+                                          .pad_r = i / 2 % 3,
+                                          .wei_zero = i % 4 == 3,
+                                          .zero_point = zero_points[i / 5 % 5]};
+            net_dense(&net, net_conv(&net, &conv), 4, i % 2 == 0, 100);
+            snprintf(what, sizeof what, "%s, case %d", qb_accumulate_name(net.graph.accumulate), i);
+            check(&net, 2, 1, what);
+            net_free(&net);
+        }
+    }
+}
+
+/* Two channels of code 255 with weights 127, 127 and -128, -128: one pair and one accumulator a pixel
+ * saturate in each of two output channels, none in the third. */
+static void counted_saturation(void **state)
+{
+    (void)state;
+    enum { N = 5, PIXELS = 12 };
+    static const int8_t wei[] = {127, 127, -128, -128, 127, -128};
+    static const float one = 1.0F, biases[3] = {0};
+    static const int32_t zero = 0;
+    struct net net;
+    struct qb_error err;
+    net_init(&net, QB_ARITHMETIC_FBGEMM, 1, (struct qb_shape){3, 4, 2}, 1.0F, 0);
+    const struct net_conv conv = {
+        .oc = 3, .kh = 1, .kw = 1, .stride_h = 1, .stride_w = 1, .per_tensor = true};
+    struct qb_qnode *const n = &net.nodes[net_conv(&net, &conv)];
+    n->wei = wei, n->wei_scales = &one, n->wei_zero_points = &zero, n->bia = biases;
+    uint8_t images[N * PIXELS * 2];
+    float logits[N * PIXELS * 3];
+    memset(images, 255, sizeof images);
+    struct qb_engine *engine = make(&net, 2, N);
+    assert_null(engine->saturation);
+    qb_engine_free(engine);
+    net.graph.accumulate = QB_ACCUMULATE_MADDUBS_KHWC;
+    engine = make(&net, 2, N);
+    for (uint64_t run = 1; run <= 2; run++) {
+        qbt_ok(qb_engine_run(engine, images, N, logits, &err), &err);
+        assert_int_equal(engine->saturation[0].pairs, 0);
+        assert_int_equal(engine->saturation[1].pairs, run * N * PIXELS * 2);
+        assert_int_equal(engine->saturation[1].accumulators, run * N * PIXELS * 2);
+    }
+    qb_engine_free(engine);
+    /* Nobody else emulates this. */
+    static const char *const others[] = {"native", "onednn", "onednn_fused"};
+    for (size_t i = 0; i < sizeof others / sizeof others[0]; i++) {
+        const struct qb_engine_options options = {.isa = qb_cpu_best(QB_ISA_AMX), .threads = 1, .batch = 1};
+        qbt_error(qb_engine_create(others[i], NULL, &net.graph, &options, &engine, &err), QB_EUNSUPPORTED,
+                  &err,
+                  "does not emulate saturating sums (accumulate maddubs_khwc); use the reference engine");
+    }
+    net_free(&net);
+}
+
 static void every_operator(void **state)
 {
     (void)state;
@@ -227,10 +299,9 @@ static void threads_and_batches(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(conv_geometries),
-        cmocka_unit_test(every_operator),
-        cmocka_unit_test(saturation),
-        cmocka_unit_test(threads_and_batches),
+        cmocka_unit_test(conv_geometries),    cmocka_unit_test(saturating_sums),
+        cmocka_unit_test(counted_saturation), cmocka_unit_test(every_operator),
+        cmocka_unit_test(saturation),         cmocka_unit_test(threads_and_batches),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

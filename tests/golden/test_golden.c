@@ -161,12 +161,13 @@ static void check_trace(const char *folder, struct qb_engine *engine, const stru
     golden_npz_free(&trace);
 }
 
-static void check_case(const char *relative, bool traced)
+static void check_accumulated(const char *relative, bool traced, enum qb_accumulate accumulate)
 {
     const char *const folder = require(relative);
     struct golden_case golden;
     struct qb_error err;
     qbt_ok(golden_load(folder, false, &golden, &err), &err);
+    golden.qgraph.accumulate = accumulate;
     struct qb_engine *const engine = make(NULL, &golden.qgraph, 64);
     check_logits(folder, engine);
     if (traced) {
@@ -174,6 +175,19 @@ static void check_case(const char *relative, bool traced)
     }
     qb_engine_free(engine);
     golden_free(&golden);
+}
+
+static void check_case(const char *relative, bool traced)
+{
+    check_accumulated(relative, traced, QB_ACCUMULATE_EXACT);
+}
+
+/* fbgemm's own outputs on a CPU without VNNI. */
+static void qnnpack_saturating(void **state)
+{
+    (void)state;
+    check_accumulated("golden/saturation/torch-fbgemm-avx2/qnnpack-qconfig-fused", true,
+                      QB_ACCUMULATE_MADDUBS_KHWC);
 }
 
 static void fbgemm_unfused(void **state)
@@ -255,11 +269,9 @@ static void fp32_batch_of_one(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(fbgemm_unfused),
-        cmocka_unit_test(fbgemm_fused),
-        cmocka_unit_test(default_minmax_fused),
-        cmocka_unit_test(per_channel_minmax_fused),
-        cmocka_unit_test(fp32),
+        cmocka_unit_test(fbgemm_unfused),       cmocka_unit_test(fbgemm_fused),
+        cmocka_unit_test(default_minmax_fused), cmocka_unit_test(per_channel_minmax_fused),
+        cmocka_unit_test(qnnpack_saturating),   cmocka_unit_test(fp32),
         cmocka_unit_test(fp32_batch_of_one),
     };
     return cmocka_run_group_tests(tests, load_images, free_images);

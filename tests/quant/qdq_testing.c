@@ -61,7 +61,13 @@ struct qb_qgraph *qbt_odd_qgraph(void)
     struct qb_arena *const arena = qb_arena_create();
     struct qb_qgraph *const q = qb_arena_array(arena, 1, sizeof *q);
     struct qb_qnode *const n = qb_arena_array(arena, COUNT, sizeof *n);
-    *q = (struct qb_qgraph){arena, "odd", QB_ARITHMETIC_FBGEMM, n, COUNT, "", ""};
+    *q = (struct qb_qgraph){.arena = arena,
+                            .scheme = "odd",
+                            .arithmetic = QB_ARITHMETIC_FBGEMM,
+                            .nodes = n,
+                            .count = COUNT,
+                            .model_sha256 = "",
+                            .calibration_hash = ""};
     const struct qb_shape shapes[COUNT] = {{6, 8, 2}, {3, 4, 3}, {2, 3, 3}, {1, 1, 5}, {1, 1, 5}, {1, 1, 1}};
     const enum qb_qop ops[COUNT] = {QB_QOP_INPUT, QB_QOP_CONV, QB_QOP_AVGPOOL,
                                     QB_QOP_DENSE, QB_QOP_RELU, QB_QOP_DENSE};

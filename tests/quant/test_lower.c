@@ -333,7 +333,7 @@ static void test_bytes_and_hash(void **state)
     int8_t wei[4608];
     float bia[32], scales[32];
     int32_t zero_points[32];
-    for (int change = 0; change < 14; change++) {
+    for (int change = 0; change < 15; change++) {
         memcpy(wei, saved.wei, sizeof wei);
         memcpy(bia, saved.bia, sizeof bia);
         memcpy(scales, saved.wei_scales, sizeof scales);
@@ -355,6 +355,7 @@ static void test_bytes_and_hash(void **state)
         case 10: n->fused_add = true; break;
         case 11: n->dst.w++; break;
         case 12: n->op = QB_QOP_DENSE; break;
+        case 13: again->accumulate = QB_ACCUMULATE_MADDUBS_KHWC; break;
         default: again->arithmetic = QB_ARITHMETIC_ONEDNN; break;
         }
         qb_qgraph_hash(again, other);
@@ -362,6 +363,7 @@ static void test_bytes_and_hash(void **state)
             fail_msg("change %d does not count", change);
         }
         *n = saved;
+        again->accumulate = QB_ACCUMULATE_EXACT;
     }
     qb_qgraph_free(q);
     qb_qgraph_free(again);

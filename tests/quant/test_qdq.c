@@ -22,6 +22,7 @@ static void assert_same(const struct qb_qgraph *a, const struct qb_qgraph *b)
     assert_string_equal(a->model_sha256, b->model_sha256);
     assert_string_equal(a->calibration_hash, b->calibration_hash);
     assert_int_equal(a->arithmetic, b->arithmetic);
+    assert_int_equal(a->accumulate, b->accumulate);
     assert_int_equal(a->count, b->count);
     for (int i = 0; i < a->count; i++) {
         const struct qb_qnode *const x = &a->nodes[i], *const y = &b->nodes[i];
@@ -83,6 +84,16 @@ static void fused(void **state)
     (void)state;
     const struct qb_scheme scheme = qbt_fbgemm();
     assert_scheme_round_trip(&scheme);
+}
+
+static void saturating_sums(void **state)
+{
+    (void)state;
+    struct qb_scheme scheme = qbt_fbgemm();
+    for (int i = 0; i < QB_ACCUMULATE_COUNT; i++) {
+        scheme.accumulate = (enum qb_accumulate)i;
+        assert_scheme_round_trip(&scheme);
+    }
 }
 
 static void unfused(void **state)
@@ -203,6 +214,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(golden_cases),
         cmocka_unit_test(fused),
+        cmocka_unit_test(saturating_sums),
         cmocka_unit_test(unfused),
         cmocka_unit_test(weights_per_tensor),
         cmocka_unit_test(unsigned_weights_with_zero_points),

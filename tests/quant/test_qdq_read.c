@@ -397,12 +397,14 @@ static void metadata_by_hand(void **state)
     (void)state;
     struct file f = with_metadata("qbench.arithmetic", "onednn");
     f.metadata[f.metadata_count++] = (struct qb_metadata){"qbench.scheme", "mine"};
+    f.metadata[f.metadata_count++] = (struct qb_metadata){"qbench.accumulate", "maddubs"};
     f.metadata[f.metadata_count++] = (struct qb_metadata){
         "qbench.nodes",
         "[{\"name\":\"in\",\"src\":[],\"range\":[0,127]},{\"name\":\"pool\",\"src\":[0],\"range\":[1,2]},"
         "{\"name\":\"fc\",\"src\":[1],\"range\":[0,255]}]"};
     struct qb_qgraph *const q = understood(&f, QB_ARITHMETIC_FBGEMM);
     assert_int_equal(q->arithmetic, QB_ARITHMETIC_ONEDNN);
+    assert_int_equal(q->accumulate, QB_ACCUMULATE_MADDUBS_PAD4);
     assert_string_equal(q->scheme, "mine");
     assert_string_equal(q->nodes[0].name, "in");
     assert_int_equal(q->nodes[0].q.quant_max, 127);
@@ -442,6 +444,8 @@ static void metadata_that_does_not_fit(void **state)
     }
     struct file f = with_metadata("qbench.arithmetic", "abacus");
     refused(&f, QB_EUNSUPPORTED, "abacus", "qbench.arithmetic");
+    f = with_metadata("qbench.accumulate", "abacus");
+    refused(&f, QB_EUNSUPPORTED, "abacus", "one of exact, maddubs, maddubs_khwc, maddubs_pad4");
 }
 
 int main(void)

@@ -4,12 +4,14 @@
  * computed as it is written, and padding is a plain zero. The differences fit int16; the products' sums are
  * exact in int32 (check.c). Each window is copied into one row that lies against the weights of one output
  * channel (OHWI, filled up with zeros to DEPTH_STEP), because compilers turn such an int16 dot product into
- * wide multiply-add instructions. */
+ * wide multiply-add instructions. Where the graph's accumulation is not exact, saturate.h puts in behind the
+ * dot product what vpmaddubsw would have lost. */
 #include <string.h>
 
 #include "engine/reference/arithmetic.h"
 #include "engine/reference/reference.h"
 #include "engine/reference/runner.h"
+#include "engine/reference/saturate.h"
 
 /* Weights behind the window's depth are zero, so what lies behind the window does not matter. */
 enum { DEPTH_STEP = 16 };
@@ -24,6 +26,7 @@ struct conv {
     size_t depth;                    /* of a window: kh * kw * ic, rounded up to DEPTH_STEP */
     int32_t zero_point;              /* zx */
     const int16_t *wei;              /* [oc][depth]: wei - zw */
+    struct qb_saturate saturate;
     struct qb_requant requant;
 };
 
@@ -37,6 +40,7 @@ struct net {
     struct layer *layers; /* [graph->count] */
     uint8_t input[256];   /* code of every pixel value */
     size_t padded_max, depth_max;
+    struct qb_saturation *saturation; /* [graph->count]; threads add to it. NULL: accumulation is exact */
 };
 
 static size_t round_up(size_t count)
@@ -74,7 +78,7 @@ static void dot(const int16_t *restrict window, const int16_t *restrict wei, siz
 
 /* scratch: padded source, then one window, then the accumulators of one row of pixels. */
 static void run_conv(const struct conv *c, const struct net *net, const uint8_t *src, const uint8_t *residual,
-                     uint8_t *dst, void *scratch)
+                     uint8_t *dst, void *scratch, struct qb_saturation *seen)
 {
     int16_t *const padded = scratch, *const window = padded + net->padded_max;
     int32_t *const acc = (int32_t *)(void *)(window + net->depth_max);
@@ -87,6 +91,9 @@ static void run_conv(const struct conv *c, const struct net *net, const uint8_t 
                 memcpy(window + r * c->row, from + r * c->padded_row, c->row * sizeof *window);
             }
             dot(window, c->wei, c->depth, oc, acc + x * oc);
+            if (c->saturate.first) {
+                qb_saturate_run(&c->saturate, window, acc + x * oc, seen);
+            }
         }
         qb_requant_run(&c->requant, acc, residual ? residual + y * width * oc : NULL, width,
                        dst + y * width * oc);
@@ -136,7 +143,15 @@ static void forward(const struct qb_runner *runner, const uint8_t *image, void *
             }
             break;
         case QB_QOP_CONV:
-        case QB_QOP_DENSE: run_conv(&net->layers[i].conv, net, src0, src1, dst, scratch); break;
+        case QB_QOP_DENSE: {
+            struct qb_saturation seen = {0};
+            run_conv(&net->layers[i].conv, net, src0, src1, dst, scratch, &seen);
+            if (net->saturation) {
+                __atomic_fetch_add(&net->saturation[i].pairs, seen.pairs, __ATOMIC_RELAXED);
+                __atomic_fetch_add(&net->saturation[i].accumulators, seen.accumulators, __ATOMIC_RELAXED);
+            }
+            break;
+        }
         case QB_QOP_ADD: qb_add_run(net->layers[i].add, src0, src1, runner->counts[i], dst); break;
         case QB_QOP_RELU: run_relu(n->q.zero_point, src0, runner->counts[i], dst); break;
         case QB_QOP_AVGPOOL: run_avgpool(graph, n, src0, dst); break;
@@ -187,6 +202,7 @@ static enum qb_status make_conv(const struct qb_qgraph *graph, int node, struct 
         }
     }
     c.wei = wei;
+    QB_TRY(qb_saturate_init(graph, node, runner->arena, &c.saturate, err));
     QB_TRY(qb_requant_init(graph, node, runner->arena, &c.requant, err));
     *out = c;
     return QB_OK;
@@ -200,6 +216,14 @@ static enum qb_status make_net(const struct qb_qgraph *graph, struct qb_runner *
         return err->status;
     }
     net->graph = graph;
+    if (graph->accumulate != QB_ACCUMULATE_EXACT) {
+        net->saturation = qb_runner_array(runner, (size_t)graph->count, sizeof *net->saturation, err);
+        if (!net->saturation) {
+            return err->status;
+        }
+        runner->base.saturation = net->saturation;
+        runner->base.implementation = "scalar, emulating vpmaddubsw";
+    }
     qb_input_table(&graph->nodes[0].q, net->input);
     size_t acc_max = 0;
     for (int i = 0; i < graph->count; i++) {
