@@ -30,8 +30,8 @@ struct raw_scheme {
 static const cyaml_strval_t dtypes[] = {{"quint8", QB_QUINT8}, {"qint8", QB_QINT8}};
 static const cyaml_strval_t fusions[] = {
     {"conv_relu", QB_FUSE_CONV_RELU}, {"add_relu", QB_FUSE_ADD_RELU}, {"conv_add", QB_FUSE_CONV_ADD}};
-static const cyaml_strval_t arithmetics[] = {{"fbgemm", QB_ARITHMETIC_FBGEMM},
-                                             {"onednn", QB_ARITHMETIC_ONEDNN}};
+static const cyaml_strval_t arithmetics[] = {
+    {"fbgemm", QB_ARITHMETIC_FBGEMM}, {"onednn", QB_ARITHMETIC_ONEDNN}, {"ort", QB_ARITHMETIC_ORT}};
 _Static_assert(CYAML_ARRAY_LEN(arithmetics) == QB_ARITHMETIC_COUNT,
                "every arithmetic can be written in a file");
 

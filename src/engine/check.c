@@ -3,6 +3,7 @@
 
 #include <limits.h>
 #include <math.h>
+#include <stdlib.h>
 
 /* Elements of the largest tensor (padding included) and of the largest weights: far above any network of this
  * program, low enough that neither a product of sizes nor the int32 sum of a pooling window overflows. */
@@ -12,7 +13,8 @@ enum { MAX_ELEMENTS = 1 << 23, MAX_WEIGHTS = 1 << 28 };
 struct view {
     const char *name;
     enum qb_op op;
-    int sources; /* how many src[] the operator reads */
+    int sources;   /* how many src[] the operator reads */
+    bool constant; /* src[1] is one pixel for all */
     const int *src;
     struct qb_shape dst;
     int kh, kw, stride_h, stride_w, pad_t, pad_l, pad_b, pad_r, ic, oc;
@@ -95,13 +97,20 @@ static enum qb_status check_node(const struct view *v, int index, const struct q
                    : fail_shape(v, (struct qb_shape){1, 1, v->oc}, err);
     case QB_OP_AVGPOOL: return check_window(v, src[0], src[0].c, err);
     case QB_OP_ADD:
-        if (!equal(src[0], src[1])) {
-            return qb_fail(err, QB_EINPUT, "node %s: adds %dx%dx%d and %dx%dx%d", v->name, src[0].h, src[0].w,
-                           src[0].c, src[1].h, src[1].w, src[1].c);
+    case QB_OP_MUL:
+        if (v->constant ? src[1].c != src[0].c : !equal(src[0], src[1])) {
+            return qb_fail(err, QB_EINPUT, "node %s: %s %dx%dx%d and %dx%dx%d", v->name,
+                           v->op == QB_OP_ADD ? "adds" : "multiplies", src[0].h, src[0].w, src[0].c, src[1].h,
+                           src[1].w, src[1].c);
         }
         return equal(v->dst, src[0]) ? QB_OK : fail_shape(v, src[0], err);
     case QB_OP_RELU:
     case QB_OP_SOFTMAX: return equal(v->dst, src[0]) ? QB_OK : fail_shape(v, src[0], err);
+    case QB_OP_CONSTANT:
+        return v->dst.h == 1 && v->dst.w == 1
+                   ? QB_OK
+                   : qb_fail(err, QB_EINPUT, "node %s: a constant of %dx%dx%d; one pixel is expected",
+                             v->name, v->dst.h, v->dst.w, v->dst.c);
     case QB_OP_INPUT: /* only the first node */
         return index == 0 ? QB_OK : qb_fail(err, QB_EINPUT, "node %s: a second input", v->name);
     default:
@@ -134,7 +143,7 @@ static enum qb_status check_view(const struct view *v, int index, struct qb_shap
 
 static int sources_of(enum qb_op op)
 {
-    return op == QB_OP_INPUT ? 0 : op == QB_OP_ADD ? 2 : 1;
+    return op == QB_OP_INPUT ? 0 : op == QB_OP_ADD ? 2 : 1; /* MUL and CONSTANT are in no float graph */
 }
 
 static struct qb_shape graph_shape(const void *graph, int node)
@@ -159,9 +168,9 @@ enum qb_status qb_check_graph(const struct qb_graph *graph, struct qb_error *err
     }
     for (int i = 0; i < graph->count; i++) {
         const struct qb_node *const n = &graph->nodes[i];
-        const struct view v = {n->name,  n->op,    sources_of(n->op), n->src,      n->dst,
-                               n->kh,    n->kw,    n->stride_h,       n->stride_w, n->pad_t,
-                               n->pad_l, n->pad_b, n->pad_r,          n->ic,       n->oc};
+        const struct view v = {
+            n->name,     n->op,       sources_of(n->op), false,    n->src,   n->dst,   n->kh, n->kw,
+            n->stride_h, n->stride_w, n->pad_t,          n->pad_l, n->pad_b, n->pad_r, n->ic, n->oc};
         struct qb_shape src[2] = {{0}};
         QB_TRY(check_view(&v, i, src, err, graph_shape, graph));
         if (n->op == QB_OP_SOFTMAX && i != graph->count - 1) {
@@ -189,14 +198,18 @@ static int good_scale(float scale)
 enum { MAX_PAIR_LOSS = 32512 };
 
 /* CONV and DENSE: weights, biases, and that |accumulator| <= sum |wei - zero point| * max |src - zero point|
- * (and what saturating pairs move it by) < 2^31. */
-static enum qb_status check_weights(const struct qb_qnode *n, const struct qb_qparams *src, bool saturating,
-                                    struct qb_error *err)
+ * (+ |bia_codes|, and what saturating pairs move it by) < 2^31. */
+static enum qb_status check_weights(const struct qb_qnode *n, const struct qb_qparams *src, bool bia_codes,
+                                    bool saturating, struct qb_error *err)
 {
     const size_t depth = (size_t)n->ic * (n->op == QB_QOP_CONV ? (size_t)(n->kh * n->kw) : 1);
     if (!n->wei || !n->bia || !n->wei_scales || !n->wei_zero_points || !all_finite(n->bia, (size_t)n->oc)) {
         return qb_fail(err, QB_EINPUT,
                        "node %s: weights, scales or biases are absent, infinite or not numbers", n->name);
+    }
+    if (bia_codes == !n->bia_codes) {
+        return qb_fail(err, QB_EINPUT, "node %s: the arithmetic of the graph wants %s integer bias", n->name,
+                       bia_codes ? "an" : "no");
     }
     if (n->wei_scale_count != 1 && n->wei_scale_count != n->oc) {
         return qb_fail(err, QB_EINPUT, "node %s: %d weight scales, wanted 1 or %d", n->name,
@@ -217,7 +230,8 @@ static enum qb_status check_weights(const struct qb_qnode *n, const struct qb_qp
             sum += w < 0 ? -w : w;
         }
         const int64_t loss = saturating ? (int64_t)(depth / 2) * MAX_PAIR_LOSS : 0;
-        if (sum * reach + loss > INT32_MAX) {
+        const int64_t bia = bia_codes ? llabs((long long)n->bia_codes[k]) : 0;
+        if (sum * reach + loss + bia > INT32_MAX) {
             return qb_fail(err, QB_EUNSUPPORTED, "node %s: channel %d can overflow the int32 accumulator",
                            n->name, k);
         }
@@ -225,19 +239,68 @@ static enum qb_status check_weights(const struct qb_qnode *n, const struct qb_qp
     return QB_OK;
 }
 
+/* Quotients of scales stay in float32's range, and operands have one type. */
+static enum qb_status check_ratios(const struct qb_qgraph *graph, const struct qb_qnode *n,
+                                   struct qb_error *err)
+{
+    float product = 1.0F;
+    for (int s = 0; s < qb_qnode_sources(n); s++) {
+        const struct qb_qparams *const src = &graph->nodes[n->src[s]].q;
+        product *= src->scale;
+        if (!good_scale(src->scale / n->q.scale) ||
+            (n->op == QB_QOP_MUL && !good_scale(product * 512.0F / n->q.scale))) {
+            return qb_fail(err, QB_EUNSUPPORTED, "node %s: source scale %g and scale %g are too far apart",
+                           n->name, (double)src->scale, (double)n->q.scale);
+        }
+        if ((n->op == QB_QOP_ADD || n->op == QB_QOP_MUL) && src->dtype != n->q.dtype) {
+            return qb_fail(err, QB_EINPUT, "node %s: it is %s, its source %s %s; one type is expected",
+                           n->name, qb_dtype_name(n->q.dtype), graph->nodes[n->src[s]].name,
+                           qb_dtype_name(src->dtype));
+        }
+    }
+    return QB_OK;
+}
+
 static enum qb_status check_qparams(const struct qb_qgraph *graph, const struct qb_qnode *n,
-                                    struct qb_error *err)
+                                    const struct qb_arithmetic_traits *traits, struct qb_error *err)
 {
     if (!good_scale(n->q.scale) || n->q.zero_point < 0 || n->q.zero_point > 255) {
         return qb_fail(err, QB_EINPUT,
                        "node %s: scale %g and zero point %d; wanted a finite scale > 0 and 0..255", n->name,
                        (double)n->q.scale, n->q.zero_point);
     }
-    if (n->op == QB_QOP_RELU || n->op == QB_QOP_AVGPOOL) {
-        const struct qb_qparams *const src = &graph->nodes[n->src[0]].q;
-        if (src->scale < n->q.scale || src->scale > n->q.scale || src->zero_point != n->q.zero_point) {
-            return qb_fail(err, QB_EINPUT, "node %s: scale and zero point differ from those of its source %s",
-                           n->name, graph->nodes[n->src[0]].name);
+    const bool keeps = n->op == QB_QOP_RELU || n->op == QB_QOP_AVGPOOL;
+    if (keeps && !traits->rescales && !qb_qparams_equal(&graph->nodes[n->src[0]].q, &n->q)) {
+        return qb_fail(err, QB_EINPUT, "node %s: scale and zero point differ from those of its source %s",
+                       n->name, graph->nodes[n->src[0]].name);
+    }
+    return traits->outside ? check_ratios(graph, n, err) : QB_OK;
+}
+
+/* What is special about some arithmetics: constants, and where they may stand. */
+static enum qb_status check_traits(const struct qb_qgraph *graph, const struct qb_qnode *n,
+                                   const struct qb_arithmetic_traits *traits, struct qb_error *err)
+{
+    const char *const arithmetic = qb_arithmetic_name(graph->arithmetic);
+    if (n->fused_add && (n->op != QB_QOP_CONV || !traits->fused_add)) {
+        return qb_fail(err, QB_EINPUT,
+                       "node %s: a fused addition needs a convolution under arithmetic onednn", n->name);
+    }
+    if ((n->op == QB_QOP_MUL || n->op == QB_QOP_CONSTANT) && !traits->constants) {
+        return qb_fail(err, QB_EUNSUPPORTED, "node %s: arithmetic %s has no %s", n->name, arithmetic,
+                       n->op == QB_QOP_MUL ? "multiplication" : "constants");
+    }
+    if (n->op == QB_QOP_CONSTANT && !n->codes) {
+        return qb_fail(err, QB_EINPUT, "node %s: a constant without codes", n->name);
+    }
+    for (int s = 0; s < qb_qnode_sources(n); s++) {
+        const int src = n->src[s];
+        const bool constant = src >= 0 && src < graph->count && graph->nodes[src].op == QB_QOP_CONSTANT;
+        if (constant && (s != 1 || (n->op != QB_QOP_ADD && n->op != QB_QOP_MUL))) {
+            return qb_fail(err, QB_EINPUT,
+                           "node %s: source %d is a constant; only the second source of an addition or "
+                           "multiplication may be one",
+                           n->name, s);
         }
     }
     return QB_OK;
@@ -246,33 +309,32 @@ static enum qb_status check_qparams(const struct qb_qgraph *graph, const struct 
 enum qb_status qb_check_qgraph(const struct qb_qgraph *graph, struct qb_error *err)
 {
     static const enum qb_op ops[] = {
-        [QB_QOP_INPUT] = QB_OP_INPUT, [QB_QOP_CONV] = QB_OP_CONV, [QB_QOP_DENSE] = QB_OP_DENSE,
-        [QB_QOP_ADD] = QB_OP_ADD,     [QB_QOP_RELU] = QB_OP_RELU, [QB_QOP_AVGPOOL] = QB_OP_AVGPOOL,
+        [QB_QOP_INPUT] = QB_OP_INPUT, [QB_QOP_CONV] = QB_OP_CONV,         [QB_QOP_DENSE] = QB_OP_DENSE,
+        [QB_QOP_ADD] = QB_OP_ADD,     [QB_QOP_RELU] = QB_OP_RELU,         [QB_QOP_AVGPOOL] = QB_OP_AVGPOOL,
+        [QB_QOP_MUL] = QB_OP_MUL,     [QB_QOP_CONSTANT] = QB_OP_CONSTANT,
     };
     if (graph->count < 1) {
         return qb_fail(err, QB_EINPUT, "the integer graph has no nodes");
     }
-    if (graph->arithmetic != QB_ARITHMETIC_FBGEMM && graph->arithmetic != QB_ARITHMETIC_ONEDNN) {
+    if ((int)graph->arithmetic < 0 || graph->arithmetic >= QB_ARITHMETIC_COUNT) {
         return qb_fail(err, QB_EINPUT, "arithmetic number %d does not exist", (int)graph->arithmetic);
     }
     if ((unsigned)graph->accumulate >= QB_ACCUMULATE_COUNT) {
         return qb_fail(err, QB_EINPUT, "accumulation number %d does not exist", (int)graph->accumulate);
     }
+    const struct qb_arithmetic_traits *const traits = qb_arithmetic_traits(graph->arithmetic);
     for (int i = 0; i < graph->count; i++) {
         const struct qb_qnode *const n = &graph->nodes[i];
         if ((size_t)n->op >= sizeof ops / sizeof ops[0]) {
             return qb_fail(err, QB_EINPUT, "node %s: operator number %d does not exist", n->name, (int)n->op);
         }
-        if (n->fused_add && (n->op != QB_QOP_CONV || graph->arithmetic != QB_ARITHMETIC_ONEDNN)) {
-            return qb_fail(err, QB_EINPUT,
-                           "node %s: a fused addition needs a convolution under arithmetic onednn", n->name);
-        }
-        const enum qb_op op = ops[n->op];
-        const struct view v = {n->name,  op,          sources_of(op) + (n->fused_add ? 1 : 0),
-                               n->src,   n->dst,      n->kh,
-                               n->kw,    n->stride_h, n->stride_w,
-                               n->pad_t, n->pad_l,    n->pad_b,
-                               n->pad_r, n->ic,       n->oc};
+        QB_TRY(check_traits(graph, n, traits, err));
+        const int sources = qb_qnode_sources(n);
+        const bool constant =
+            sources == 2 && n->src[1] >= 0 && n->src[1] < i && graph->nodes[n->src[1]].op == QB_QOP_CONSTANT;
+        const struct view v = {n->name,  ops[n->op], sources,     constant,    n->src,   n->dst,
+                               n->kh,    n->kw,      n->stride_h, n->stride_w, n->pad_t, n->pad_l,
+                               n->pad_b, n->pad_r,   n->ic,       n->oc};
         struct qb_shape src[2] = {{0}};
         QB_TRY(check_view(&v, i, src, err, qgraph_shape, graph));
         if (n->fused_add && !equal(src[1], n->dst)) {
@@ -280,11 +342,15 @@ enum qb_status qb_check_qgraph(const struct qb_qgraph *graph, struct qb_error *e
                            "node %s: the residual is %dx%dx%d, the convolution's result %dx%dx%d", n->name,
                            src[1].h, src[1].w, src[1].c, n->dst.h, n->dst.w, n->dst.c);
         }
-        QB_TRY(check_qparams(graph, n, err));
+        QB_TRY(check_qparams(graph, n, traits, err));
         if (n->op == QB_QOP_CONV || n->op == QB_QOP_DENSE) {
-            QB_TRY(
-                check_weights(n, &graph->nodes[n->src[0]].q, graph->accumulate != QB_ACCUMULATE_EXACT, err));
+            QB_TRY(check_weights(n, &graph->nodes[n->src[0]].q, traits->bia_codes,
+                                 graph->accumulate != QB_ACCUMULATE_EXACT, err));
         }
+    }
+    if (graph->nodes[graph->count - 1].op == QB_QOP_CONSTANT) {
+        return qb_fail(err, QB_EINPUT, "node %s: the logits are a constant",
+                       graph->nodes[graph->count - 1].name);
     }
     return QB_OK;
 }

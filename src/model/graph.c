@@ -10,19 +10,11 @@
 const char *qb_op_name(enum qb_op op)
 {
     static const char *const names[QB_OP_COUNT] = {
-        [QB_OP_INPUT] = "input",
-        [QB_OP_CONV] = "conv",
-        [QB_OP_DENSE] = "dense",
-        [QB_OP_ADD] = "add",
-        [QB_OP_RELU] = "relu",
-        [QB_OP_AVGPOOL] = "avgpool",
-        [QB_OP_SOFTMAX] = "softmax",
-        [QB_OP_QUANTIZE] = "quantize",
-        [QB_OP_DEQUANTIZE] = "dequantize",
-        [QB_OP_TRANSPOSE] = "transpose",
-        [QB_OP_AFFINE] = "affine",
-        [QB_OP_PAD] = "pad",
-        [QB_OP_FLATTEN] = "flatten",
+        [QB_OP_INPUT] = "input",     [QB_OP_CONV] = "conv",         [QB_OP_DENSE] = "dense",
+        [QB_OP_ADD] = "add",         [QB_OP_RELU] = "relu",         [QB_OP_AVGPOOL] = "avgpool",
+        [QB_OP_SOFTMAX] = "softmax", [QB_OP_QUANTIZE] = "quantize", [QB_OP_DEQUANTIZE] = "dequantize",
+        [QB_OP_MUL] = "mul",         [QB_OP_CONSTANT] = "constant", [QB_OP_TRANSPOSE] = "transpose",
+        [QB_OP_AFFINE] = "affine",   [QB_OP_PAD] = "pad",           [QB_OP_FLATTEN] = "flatten",
     };
     return names[op];
 }

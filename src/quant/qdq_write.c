@@ -170,6 +170,8 @@ static enum qb_status operation(struct writer *w, const struct qb_qnode *node, c
         *out = qb_proto_node(&w->p, "AveragePool", node->name, NULL, 1, src);
         window(w, node);
         return QB_OK;
+    case QB_QOP_MUL:
+    case QB_QOP_CONSTANT: break;
     }
     return qb_fail(err, QB_EUNSUPPORTED, "node %s: operator number %d has no ONNX form", node->name,
                    (int)node->op);
@@ -195,6 +197,9 @@ static enum qb_status write_node(struct writer *w, int i, struct qb_error *err)
 {
     const struct qb_qnode *const node = &w->graph->nodes[i];
     const char *source = NULL;
+    if (node->bia_codes) {
+        return qb_fail(err, QB_EUNSUPPORTED, "node %s: its integer bias has no QDQ form", node->name);
+    }
     QB_TRY(rank(w, i, err));
     QB_TRY(operation(w, node, &source, err));
     if (node->relu) {

@@ -14,8 +14,42 @@ const char *qb_qop_name(enum qb_qop op)
     case QB_QOP_ADD: return "add";
     case QB_QOP_RELU: return "relu";
     case QB_QOP_AVGPOOL: return "avgpool";
+    case QB_QOP_MUL: return "mul";
+    case QB_QOP_CONSTANT: return "constant";
     }
     return "unknown";
+}
+
+const struct qb_arithmetic_traits *qb_arithmetic_traits(enum qb_arithmetic arithmetic)
+{
+    static const struct qb_arithmetic_traits traits[QB_ARITHMETIC_COUNT] = {
+        [QB_ARITHMETIC_ONEDNN] = {.fused_add = true},
+        [QB_ARITHMETIC_ORT] = {.bia_codes = true, .rescales = true, .constants = true, .outside = true},
+    };
+    return &traits[arithmetic];
+}
+
+bool qb_qparams_equal(const struct qb_qparams *a, const struct qb_qparams *b)
+{
+    return !(a->scale < b->scale) && !(a->scale > b->scale) && a->zero_point == b->zero_point;
+}
+
+int qb_qnode_sources(const struct qb_qnode *node)
+{
+    switch (node->op) {
+    case QB_QOP_INPUT:
+    case QB_QOP_CONSTANT: return 0;
+    case QB_QOP_ADD:
+    case QB_QOP_MUL: return 2;
+    default: return node->fused_add ? 2 : 1;
+    }
+}
+
+void qb_bia_of_codes(const struct qb_qnode *node, float src_scale, float *bia)
+{
+    for (int k = 0; k < node->oc; k++) {
+        bia[k] = (float)node->bia_codes[k] * qb_acc_scale(node, src_scale, k);
+    }
 }
 
 void qb_qgraph_free(struct qb_qgraph *graph)
@@ -54,6 +88,8 @@ size_t qb_qgraph_bytes(const struct qb_qgraph *graph)
         if (has_weights(node)) {
             bytes += weight_count(node) + sizeof(float) * (size_t)node->oc +
                      (sizeof(float) + 1) * (size_t)node->wei_scale_count;
+        } else if (node->op == QB_QOP_CONSTANT) {
+            bytes += (size_t)node->dst.c;
         }
     }
     return bytes;
@@ -61,7 +97,7 @@ size_t qb_qgraph_bytes(const struct qb_qgraph *graph)
 
 /* A chain of digests: each link covers the one before it and one node, so no buffer has to hold the network.
  * Numbers are little-endian 32-bit words whatever the struct's layout. */
-enum { FIELDS = 21, ARRAYS = 4, LINK = (1 + ARRAYS) * (QB_SHA256_HEX - 1) + FIELDS * 4 };
+enum { FIELDS = 22, ARRAYS = 4, DIGEST = QB_SHA256_HEX - 1, LINK = (1 + ARRAYS) * DIGEST + FIELDS * 4 };
 
 static uint32_t float_bits(float value)
 {
@@ -70,7 +106,15 @@ static uint32_t float_bits(float value)
     return bits;
 }
 
-static void add_link(const struct qb_qnode *node, char chain[QB_SHA256_HEX])
+static unsigned char *add_digest(unsigned char *at, const void *data, size_t size)
+{
+    char hex[QB_SHA256_HEX];
+    qb_sha256(data, size, hex);
+    memcpy(at, hex, DIGEST);
+    return at + DIGEST;
+}
+
+static void add_link(const struct qb_qnode *node, bool outside, char chain[QB_SHA256_HEX])
 {
     unsigned char link[LINK] = {0};
     unsigned char *at = link;
@@ -82,32 +126,26 @@ static void add_link(const struct qb_qnode *node, char chain[QB_SHA256_HEX])
         (uint32_t)node->stride_h,  (uint32_t)node->stride_w,     (uint32_t)node->pad_t,
         (uint32_t)node->pad_l,     (uint32_t)node->pad_b,        (uint32_t)node->pad_r,
         (uint32_t)node->ic,        (uint32_t)node->oc,           (uint32_t)node->wei_scale_count,
+        (uint32_t)node->q.dtype,
     };
-    memcpy(at, chain, QB_SHA256_HEX - 1);
-    at += QB_SHA256_HEX - 1;
-    for (int i = 0; i < FIELDS; i++) {
+    memcpy(at, chain, DIGEST);
+    at += DIGEST;
+    for (int i = 0; i < (outside ? FIELDS : FIELDS - 1); i++) {
         for (int b = 0; b < 4; b++) {
             *at++ = (unsigned char)(fields[i] >> (8 * b));
         }
     }
     if (has_weights(node)) {
-        const struct {
-            const void *data;
-            size_t size;
-        } arrays[ARRAYS] = {
-            {node->wei, weight_count(node)},
-            {node->wei_scales, (size_t)node->wei_scale_count * sizeof(float)},
-            {node->wei_zero_points, (size_t)node->wei_scale_count * sizeof(int32_t)},
-            {node->bia, (size_t)node->oc * sizeof(float)},
-        };
-        for (int i = 0; i < ARRAYS; i++) {
-            char hex[QB_SHA256_HEX];
-            qb_sha256(arrays[i].data, arrays[i].size, hex);
-            memcpy(at, hex, QB_SHA256_HEX - 1);
-            at += QB_SHA256_HEX - 1;
-        }
+        const size_t scales = (size_t)node->wei_scale_count, oc = (size_t)node->oc;
+        at = add_digest(at, node->wei, weight_count(node));
+        at = add_digest(at, node->wei_scales, scales * sizeof *node->wei_scales);
+        at = add_digest(at, node->wei_zero_points, scales * sizeof *node->wei_zero_points);
+        at = node->bia_codes ? add_digest(at, node->bia_codes, oc * sizeof *node->bia_codes)
+                             : add_digest(at, node->bia, oc * sizeof *node->bia);
+    } else if (node->op == QB_QOP_CONSTANT) {
+        at = add_digest(at, node->codes, (size_t)node->dst.c);
     }
-    qb_sha256(link, sizeof link, chain);
+    qb_sha256(link, outside ? LINK : LINK - 4, chain);
 }
 
 void qb_qgraph_hash(const struct qb_qgraph *graph, char hex[QB_HASH64_HEX])
@@ -119,7 +157,7 @@ void qb_qgraph_hash(const struct qb_qgraph *graph, char hex[QB_HASH64_HEX])
                                 exact ? "" : "/", exact ? "" : qb_accumulate_name(graph->accumulate));
     qb_sha256(rule, (size_t)length, chain);
     for (int i = 0; i < graph->count; i++) {
-        add_link(&graph->nodes[i], chain);
+        add_link(&graph->nodes[i], qb_arithmetic_traits(graph->arithmetic)->outside, chain);
     }
     memcpy(hex, chain, QB_HASH64_HEX - 1);
     hex[QB_HASH64_HEX - 1] = 0;

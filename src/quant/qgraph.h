@@ -15,6 +15,18 @@
 #include "config/scheme.h"
 #include "model/graph.h"
 
+/* What integer graphs of an arithmetic hold beside INPUT, CONV, DENSE, ADD, and RELU and AVGPOOL with their
+ * source's scale and zero point. Checked by qb_check_qgraph (src/engine/check.h). */
+struct qb_arithmetic_traits {
+    bool bia_codes; /* CONV and DENSE have bia_codes: the bias joins the accumulator */
+    bool rescales;  /* RELU and AVGPOOL may have a scale and a zero point of their own */
+    bool constants; /* there may be MUL and CONSTANT */
+    bool fused_add; /* CONV may have fused_add */
+    bool outside; /* results depend on the type outside, as sums in float contain zero points in outside form
+                   */
+};
+const struct qb_arithmetic_traits *qb_arithmetic_traits(enum qb_arithmetic arithmetic);
+
 /* real = scale * (code - zero_point). scale is finite and > 0; zero_point is in 0..255 (inside form). */
 struct qb_qparams {
     float scale;
@@ -24,13 +36,18 @@ struct qb_qparams {
                                      clamp to 0..255 */
 };
 
+/* The same scale and zero point. */
+bool qb_qparams_equal(const struct qb_qparams *a, const struct qb_qparams *b);
+
 enum qb_qop {
-    QB_QOP_INPUT, /* pixel p -> clamp(rne(fma(p, 1 / scale, zero_point)), 0, 255) */
+    QB_QOP_INPUT, /* pixels to codes */
     QB_QOP_CONV,
     QB_QOP_DENSE,
     QB_QOP_ADD,
-    QB_QOP_RELU,    /* max(code, zero_point); q is its source's */
-    QB_QOP_AVGPOOL, /* q is its source's */
+    QB_QOP_RELU,
+    QB_QOP_AVGPOOL,
+    QB_QOP_MUL,      /* src[0] * src[1] */
+    QB_QOP_CONSTANT, /* codes: 1 x 1 x c, the second source of ADD and MUL, for all pixels of the first */
 };
 const char *qb_qop_name(enum qb_qop op);
 
@@ -40,12 +57,12 @@ struct qb_qnode {
      * fused_add the add, whose scale and zero point it has, while kernel, weights and bias are those of the
      * convolution merged into it. */
     const char *name;
-    int src[2]; /* node indices; src[1]: ADD's second operand, or the residual of a CONV with fused_add; else
-                   -1 */
+    int src[2]; /* node indices; src[1]: second operand of ADD and MUL, or the residual of a CONV with
+                   fused_add; else -1 */
     struct qb_shape dst;
-    struct qb_qparams q; /* of dst */
-    bool relu;           /* CONV, DENSE, ADD: fused ReLU */
-    bool fused_add;      /* CONV, arithmetic onednn: src[1] is added in the float tail */
+    struct qb_qparams q;                                        /* of dst */
+    bool relu;                                                  /* CONV, DENSE, ADD: fused ReLU */
+    bool fused_add;                                             /* CONV: src[1] is added in the float tail */
     int kh, kw, stride_h, stride_w, pad_t, pad_l, pad_b, pad_r; /* CONV, AVGPOOL (no padding there) */
     int ic, oc;
     const int8_t *wei;              /* CONV: OIHW; DENSE: [oc][ic] */
@@ -54,7 +71,22 @@ struct qb_qnode {
     const float *wei_scales;        /* [wei_scale_count] */
     const int32_t *wei_zero_points; /* [wei_scale_count], inside form, 0 for symmetric qint8 */
     const float *bia;               /* [oc], float as in PyTorch; never NULL */
+    const int32_t *bia_codes; /* [oc], in units of src scale * wei scale, or NULL (qb_arithmetic_traits);
+                                 `bia` then has the products (qb_bia_of_codes) */
+    const uint8_t *codes;     /* CONSTANT: [dst.c], inside form */
 };
+
+/* How many sources the node reads: 0 to 2. */
+int qb_qnode_sources(const struct qb_qnode *node);
+
+/* The scale of accumulators of channel k: of its source, with scale `src`, times the weights'. */
+static inline float qb_acc_scale(const struct qb_qnode *node, float src, int k)
+{
+    return src * node->wei_scales[node->wei_scale_count == 1 ? 0 : k];
+}
+
+/* bia[k] = bia_codes[k] * (src scale * wei scale), as DequantizeLinear computes it. */
+void qb_bia_of_codes(const struct qb_qnode *node, float src_scale, float *bia);
 
 struct qb_qgraph {
     struct qb_arena *arena; /* owns everything, this struct included */
@@ -78,11 +110,13 @@ static inline int qb_qgraph_logits(const struct qb_qgraph *graph)
 /* Index by name, -1 if absent. */
 int qb_qgraph_find(const struct qb_qgraph *graph, const char *name);
 
-/* Bytes that the parameters take: weights one byte, biases and weight scales four, zero points one each. */
+/* Bytes that the parameters take: weights and constants one byte, biases and weight scales four, zero points
+ * one each. */
 size_t qb_qgraph_bytes(const struct qb_qgraph *graph);
 
 /* Identity of the integer network: first 64 bits of a SHA-256 over operators, geometry, codes, scales, zero
- * points, biases, arithmetic and accumulation (not names): equal hash = equal results. */
+ * points, biases, arithmetic and accumulation (not names, and types only where results depend on them): equal
+ * hash = equal results. */
 void qb_qgraph_hash(const struct qb_qgraph *graph, char hex[QB_HASH64_HEX]);
 
 #endif

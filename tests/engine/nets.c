@@ -30,7 +30,7 @@ static struct qb_qnode *append(struct net *net, enum qb_qop op, const char *name
     assert_true(net->graph.count < NET_NODES);
     struct qb_qnode *const n = &net->nodes[net->graph.count++];
     *n = (struct qb_qnode){
-        .op = op, .name = name, .src = {-1, -1}, .dst = dst, .q = {scale, zero_point, QB_QUINT8, 0, 255}};
+        .op = op, .name = name, .src = {-1, -1}, .dst = dst, .q = {scale, zero_point, net->dtype, 0, 255}};
     return n;
 }
 
@@ -40,6 +40,7 @@ void net_init(struct net *net, enum qb_arithmetic arithmetic, uint32_t seed, str
     *net = (struct net){.arena = qb_arena_create()};
     assert_non_null(net->arena);
     qb_rng_seed(&net->rng, seed);
+    net->dtype = arithmetic == QB_ARITHMETIC_ORT && seed % 4 > 1 ? QB_QINT8 : QB_QUINT8;
     net->graph = (struct qb_qgraph){.arena = net->arena,
                                     .scheme = "random",
                                     .arithmetic = arithmetic,
@@ -75,6 +76,15 @@ static void fill_weights(struct net *net, struct qb_qnode *n, size_t depth, bool
     }
     n->wei = wei;
     n->bia = bia;
+    if (qb_arithmetic_traits(net->graph.arithmetic)->bia_codes) {
+        int32_t *const codes = array(net, oc, sizeof *codes);
+        for (size_t k = 0; k < oc; k++) {
+            const float aw = net->nodes[n->src[0]].q.scale * scale[per_tensor ? 0 : k];
+            codes[k] = (int32_t)(bia[k] / aw);
+            bia[k] = (float)codes[k] * aw;
+        }
+        n->bia_codes = codes;
+    }
     n->wei_scales = scale;
     n->wei_zero_points = zero;
     n->wei_scale_count = (int)scales;
@@ -137,6 +147,31 @@ int net_avgpool(struct net *net, int src, int kh, int kw, int stride)
     return net->graph.count - 1;
 }
 
+int net_constant(struct net *net, int channels, float scale, int zero_point)
+{
+    uint8_t *const codes = array(net, (size_t)channels, 1);
+    for (int k = 0; k < channels; k++) {
+        codes[k] = (uint8_t)pick(net, 0, 255);
+    }
+    append(net, QB_QOP_CONSTANT, "constant", (struct qb_shape){1, 1, channels}, scale, zero_point)->codes =
+        codes;
+    return net->graph.count - 1;
+}
+
+int net_mul(struct net *net, int src0, int src1, float scale, int zero_point)
+{
+    const int node = net_add(net, src0, src1, false, scale, zero_point);
+    net->nodes[node].op = QB_QOP_MUL;
+    net->nodes[node].name = "mul";
+    return node;
+}
+
+void net_rescale(struct net *net, int node, float scale, int zero_point)
+{
+    net->nodes[node].q.scale = scale;
+    net->nodes[node].q.zero_point = zero_point;
+}
+
 void net_mixed(struct net *net, enum qb_arithmetic arithmetic, uint32_t seed)
 {
     net_init(net, arithmetic, seed, (struct qb_shape){9, 8, 3}, 0.017F, 5);
@@ -173,7 +208,16 @@ void net_mixed(struct net *net, enum qb_arithmetic arithmetic, uint32_t seed)
                                   .wei_zero = true,
                                   .zero_point = 131};
     const int pool = net_avgpool(net, net_conv(net, &half), 2, 2, 1);
-    net_dense(net, pool, 10, true, 64);
+    const int dense = net_dense(net, pool, 10, true, 64);
+    if (arithmetic == QB_ARITHMETIC_ORT) {
+        const float scale = net->nodes[dense].q.scale;
+        net_rescale(net, r, net->nodes[b].q.scale * 0.7F, 9);
+        net_rescale(net, pool, net->nodes[pool].q.scale * 0.4F, 100);
+        const int factor = net_constant(net, 10, 0.01F, 120);
+        const int product = net_mul(net, dense, factor, scale * 0.9F, 130);
+        const int addend = net_constant(net, 10, scale * 0.3F, 40);
+        net_add(net, product, addend, true, scale * 0.8F, 20);
+    }
 }
 
 uint8_t *net_images(struct net *net, int n)
@@ -193,6 +237,12 @@ static double limit(double x, double low, double high)
     return x < low ? low : x > high ? high : x;
 }
 
+/* Codes outside, for the sums of ort that contain them. */
+static int outside(const struct net *net)
+{
+    return net->dtype == QB_QINT8 ? 128 : 0;
+}
+
 static uint8_t tail(const struct net *net, const struct qb_qnode *n, int k, int64_t acc,
                     const uint8_t *residual)
 {
@@ -204,6 +254,10 @@ static uint8_t tail(const struct net *net, const struct qb_qnode *n, int k, int6
         const float v = per_tensor ? fmaf(n->bia[k], reciprocal, (float)acc) : (float)acc + quotient;
         const float m = aw / dst.scale, scaled = v * m;
         return (uint8_t)limit(nearbyint((double)scaled) + dst.zero_point, n->relu ? dst.zero_point : 0, 255);
+    }
+    if (net->graph.arithmetic == QB_ARITHMETIC_ORT) {
+        const float m = aw / dst.scale, v = (float)(acc + n->bia_codes[k]) * m;
+        return (uint8_t)limit(nearbyint((double)v) + dst.zero_point, n->relu ? dst.zero_point : 0, 255);
     }
     const float scaled = (float)acc * aw, biased = scaled + n->bia[k], inverse = 1.0F / dst.scale;
     float v = biased;
@@ -256,9 +310,31 @@ static void expect_conv(const struct net *net, const struct qb_qnode *n, const u
     }
 }
 
+/* ADD and MUL of ort, in codes of the type outside. */
+static uint8_t expect_ort_pair(const struct net *net, const struct qb_qnode *n, int a, int b)
+{
+    const struct qb_qparams q0 = net->nodes[n->src[0]].q, q1 = net->nodes[n->src[1]].q;
+    const int shift = outside(net), z0 = q0.zero_point - shift, z1 = q1.zero_point - shift;
+    const float zy = (float)(n->q.zero_point - shift);
+    float v;
+    if (n->op == QB_QOP_MUL) {
+        const float product = q0.scale * q1.scale, m = product / n->q.scale;
+        const float scaled = (float)((a - q0.zero_point) * (b - q1.zero_point)) * m;
+        v = scaled + zy;
+    } else {
+        const float r0 = q0.scale / n->q.scale, r1 = q1.scale / n->q.scale, last = r1 * (float)z1;
+        const float fixed = zy - fmaf(r0, (float)z0, last);
+        v = fmaf((float)(a - shift), r0, fmaf((float)(b - shift), r1, fixed));
+    }
+    return (uint8_t)limit(nearbyint((double)v) + shift, n->relu ? n->q.zero_point : 0, 255);
+}
+
 static uint8_t expect_add(const struct net *net, const struct qb_qnode *n, int a, int b)
 {
     const struct qb_qparams q0 = net->nodes[n->src[0]].q, q1 = net->nodes[n->src[1]].q;
+    if (net->graph.arithmetic == QB_ARITHMETIC_ORT) {
+        return expect_ort_pair(net, n, a, b);
+    }
     const bool fbgemm = net->graph.arithmetic == QB_ARITHMETIC_FBGEMM;
     const float offset0 = q0.scale * (float)-q0.zero_point, offset1 = q1.scale * (float)-q1.zero_point;
     const float d0 = fbgemm ? fmaf(q0.scale, (float)a, offset0) : q0.scale * (float)(a - q0.zero_point);
@@ -276,9 +352,24 @@ static void expect_avgpool(const struct net *net, const struct qb_qnode *n, cons
     const float inverse = 1.0F / (float)count;
     for (int i = 0; i < n->dst.h * n->dst.w * s.c; i++) {
         const int c = i % s.c, x = i / s.c % n->dst.w, y = i / s.c / n->dst.w;
+        const struct qb_qparams from = net->nodes[n->src[0]].q;
         int sum = 0;
+        float real = 0;
         for (int k = 0; k < count; k++) {
-            sum += at(src, s, 0, y * n->stride_h + k / n->kw, x * n->stride_w + k % n->kw, c);
+            const int code = at(src, s, 0, y * n->stride_h + k / n->kw, x * n->stride_w + k % n->kw, c);
+            const float term = from.scale * (float)(code - from.zero_point);
+            sum += code;
+            real += term;
+        }
+        if (net->graph.arithmetic == QB_ARITHMETIC_ORT) {
+            const float area = n->q.scale * (float)count, factor = from.scale / area;
+            const float whole = (float)(sum - count * from.zero_point) * factor;
+            const float mean = real / (float)count, code = mean / n->q.scale;
+            const float shifted = code + (float)(zero_point - outside(net));
+            dst[i] = n->kh == s.h && n->kw == s.w
+                         ? (uint8_t)limit(nearbyint((double)whole) + zero_point, 0, 255)
+                         : (uint8_t)limit(nearbyint((double)shifted) + outside(net), 0, 255);
+            continue;
         }
         const bool fbgemm = net->graph.arithmetic == QB_ARITHMETIC_FBGEMM;
         const float mean = (float)(fbgemm ? sum - zero_point * count : sum) * inverse;
@@ -303,13 +394,27 @@ void net_expect(const struct net *net, const uint8_t *image, uint8_t *codes[NET_
             expect_avgpool(net, n, src0, dst);
         }
         for (size_t i = 0; i < count; i++) {
+            const int channel = (int)(i % (size_t)n->dst.c);
+            const int second = !src1                                         ? 0
+                               : net->nodes[n->src[1]].op == QB_QOP_CONSTANT ? src1[channel]
+                                                                             : src1[i];
             if (n->op == QB_QOP_INPUT) {
-                const float code = (float)src0[i] * inverse;
+                const float code = net->graph.arithmetic == QB_ARITHMETIC_ORT ? (float)src0[i] / n->q.scale
+                                                                              : (float)src0[i] * inverse;
+                dst[i] = (uint8_t)limit(nearbyint((double)code) + n->q.zero_point, 0, 255);
+            } else if (n->op == QB_QOP_CONSTANT) {
+                dst[i] = n->codes[i];
+            } else if (n->op == QB_QOP_RELU && !qb_qparams_equal(&n->q, &net->nodes[n->src[0]].q)) {
+                const struct qb_qparams from = net->nodes[n->src[0]].q;
+                const float real = from.scale * (float)(src0[i] - from.zero_point);
+                const float code = fmaxf(real, 0.0F) / n->q.scale;
                 dst[i] = (uint8_t)limit(nearbyint((double)code) + n->q.zero_point, 0, 255);
             } else if (n->op == QB_QOP_RELU) {
                 dst[i] = src0[i] > n->q.zero_point ? src0[i] : (uint8_t)n->q.zero_point;
+            } else if (n->op == QB_QOP_MUL) {
+                dst[i] = expect_ort_pair(net, n, src0[i], second);
             } else if (n->op == QB_QOP_ADD) {
-                dst[i] = expect_add(net, n, src0[i], src1[i]);
+                dst[i] = expect_add(net, n, src0[i], second);
             }
         }
     }

@@ -14,6 +14,7 @@ struct net {
     struct qb_rng rng;
     struct qb_qgraph graph;
     struct qb_qnode nodes[NET_NODES];
+    enum qb_dtype dtype; /* of all tensors; quint8 but for every other seed of arithmetic ort */
 };
 
 /* Starts a network with its INPUT node. Pointers into `net` are kept: do not move it. */
@@ -35,9 +36,14 @@ int net_dense(struct net *net, int src, int oc, bool per_tensor, int zero_point)
 int net_add(struct net *net, int src0, int src1, bool relu, float scale, int zero_point);
 int net_relu(struct net *net, int src);
 int net_avgpool(struct net *net, int src, int kh, int kw, int stride);
+/* Arithmetics with constants: random codes; the product with src1, which may be a constant (as net_add's). */
+int net_constant(struct net *net, int channels, float scale, int zero_point);
+int net_mul(struct net *net, int src0, int src1, float scale, int zero_point);
+/* Arithmetics that rescale: another scale and zero point for the RELU or AVGPOOL `node`. */
+void net_rescale(struct net *net, int node, float scale, int zero_point);
 
 /* A residual network with every operator (NET_MIXED names its nodes); arithmetic onednn gets a fused addition
- * as well. */
+ * as well, ort a product with a constant and a bias that is added behind the dense layer. */
 enum net_mixed {
     NET_INPUT,
     NET_CONV,

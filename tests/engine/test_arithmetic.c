@@ -224,49 +224,67 @@ static void add_fma(void **state)
     add_pairs(s, z, true);
 }
 
+/* The code of one 1 x n window whose codes' sum is `sum`. */
+static uint8_t pooled(enum qb_arithmetic arithmetic, int32_t sum, int n, int zero_point)
+{
+    struct qb_qnode nodes[2] = {
+        {.op = QB_QOP_INPUT, .dst = {1, n, 1}, .q = {.scale = 0.5F, .zero_point = zero_point}},
+        {.op = QB_QOP_AVGPOOL,
+         .src = {0, -1},
+         .dst = {1, 1, 1},
+         .q = {.scale = 0.5F, .zero_point = zero_point},
+         .kh = 1,
+         .kw = n}};
+    const struct qb_qgraph graph = {.arithmetic = arithmetic, .nodes = nodes, .count = 2};
+    struct qb_avgpool pool;
+    qb_avgpool_init(&graph, 1, &pool);
+    return qb_avgpool_code(&pool, sum);
+}
+
 static void avgpool_ties(void **state)
 {
     (void)state;
     /* 2.5: from an odd zero point (67) the distance -64.5 goes to -64; raw codes go to 2. */
-    assert_int_equal(qb_avgpool_code(QB_ARITHMETIC_FBGEMM, 10, 4, 67), 3);
-    assert_int_equal(qb_avgpool_code(QB_ARITHMETIC_ONEDNN, 10, 4, 67), 2);
-    assert_int_equal(qb_avgpool_code(QB_ARITHMETIC_FBGEMM, 10, 4, 68), 2);
-    assert_int_equal(qb_avgpool_code(QB_ARITHMETIC_FBGEMM, 14, 4, 0), 4);
-    assert_int_equal(qb_avgpool_code(QB_ARITHMETIC_ONEDNN, 14, 4, 0), 4);
-    assert_int_equal(qb_avgpool_code(QB_ARITHMETIC_FBGEMM, 255 * 64, 64, 255), 255);
-    assert_int_equal(qb_avgpool_code(QB_ARITHMETIC_ONEDNN, 255 * 64, 64, 255), 255);
-    assert_int_equal(qb_avgpool_code(QB_ARITHMETIC_FBGEMM, 0, 9, 255), 0);
-    assert_int_equal(qb_avgpool_code(QB_ARITHMETIC_FBGEMM, 100, 9, 1), 11);
+    assert_int_equal(pooled(QB_ARITHMETIC_FBGEMM, 10, 4, 67), 3);
+    assert_int_equal(pooled(QB_ARITHMETIC_ONEDNN, 10, 4, 67), 2);
+    assert_int_equal(pooled(QB_ARITHMETIC_FBGEMM, 10, 4, 68), 2);
+    assert_int_equal(pooled(QB_ARITHMETIC_FBGEMM, 14, 4, 0), 4);
+    assert_int_equal(pooled(QB_ARITHMETIC_ONEDNN, 14, 4, 0), 4);
+    assert_int_equal(pooled(QB_ARITHMETIC_FBGEMM, 255 * 64, 64, 255), 255);
+    assert_int_equal(pooled(QB_ARITHMETIC_ONEDNN, 255 * 64, 64, 255), 255);
+    assert_int_equal(pooled(QB_ARITHMETIC_FBGEMM, 0, 9, 255), 0);
+    assert_int_equal(pooled(QB_ARITHMETIC_FBGEMM, 100, 9, 1), 11);
 }
 
 static void input_codes(void **state)
 {
     (void)state;
     uint8_t table[256];
-    qb_input_table(&(struct qb_qparams){.scale = 2.0F, .zero_point = 10}, table);
+    qb_input_table(QB_ARITHMETIC_FBGEMM, &(struct qb_qparams){.scale = 2.0F, .zero_point = 10}, table);
     assert_int_equal(table[0], 10);
     assert_int_equal(table[1], 10); /* 0.5, 1.5, 2.5 */
     assert_int_equal(table[3], 12);
     assert_int_equal(table[5], 12);
     assert_int_equal(table[255], 138); /* 127.5 */
-    qb_input_table(&(struct qb_qparams){.scale = 1.0F, .zero_point = 10}, table);
+    qb_input_table(QB_ARITHMETIC_FBGEMM, &(struct qb_qparams){.scale = 1.0F, .zero_point = 10}, table);
     assert_int_equal(table[245], 255);
     assert_int_equal(table[255], 255);
-    qb_input_table(&(struct qb_qparams){.scale = 1e-30F, .zero_point = 0}, table);
+    qb_input_table(QB_ARITHMETIC_FBGEMM, &(struct qb_qparams){.scale = 1e-30F, .zero_point = 0}, table);
     assert_int_equal(table[0], 0);
     assert_int_equal(table[1], 255);
     /* The zero point decides ties: 126.5 goes to even, where 63.5 alone would go up.
      * torch.quantize_per_tensor of 2.13 gives the same. */
-    qb_input_table(&(struct qb_qparams){.scale = 255.0F / 63.5F, .zero_point = 63}, table);
+    qb_input_table(QB_ARITHMETIC_FBGEMM, &(struct qb_qparams){.scale = 255.0F / 63.5F, .zero_point = 63},
+                   table);
     assert_int_equal(table[255], 126);
-    qb_input_table(&(struct qb_qparams){.scale = 2.0F, .zero_point = 127}, table);
+    qb_input_table(QB_ARITHMETIC_FBGEMM, &(struct qb_qparams){.scale = 2.0F, .zero_point = 127}, table);
     assert_int_equal(table[1], 128);
     assert_int_equal(table[3], 128);
     /* Multiplication with the reciprocal, not division. */
     bool differ = false;
     for (int scale = 1; scale < 255; scale++) {
         const float s = (float)scale, i = 1.0F / s;
-        qb_input_table(&(struct qb_qparams){.scale = s, .zero_point = 0}, table);
+        qb_input_table(QB_ARITHMETIC_FBGEMM, &(struct qb_qparams){.scale = s, .zero_point = 0}, table);
         for (int p = 0; p < 256; p++) {
             assert_int_equal(table[p], (int)rintf((float)p * i));
             differ = differ || table[p] != (int)rintf((float)p / s);

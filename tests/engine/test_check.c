@@ -90,6 +90,47 @@ static void geometry(void **state)
     spoil(&n[NET_CONV2].src[1], NET_INPUT, "the residual is 9x8x3");
 }
 
+/* What only some arithmetics have, and where it may stand. */
+static void traits(void **state)
+{
+    (void)state;
+    struct qb_qnode *const n = net.nodes;
+    n[NET_SUM].op = QB_QOP_MUL;
+    refused(QB_EUNSUPPORTED, "node add: arithmetic fbgemm has no multiplication");
+    n[NET_SUM].op = QB_QOP_CONSTANT;
+    refused(QB_EUNSUPPORTED, "node add: arithmetic fbgemm has no constants");
+    n[NET_SUM].op = QB_QOP_ADD;
+    const int32_t codes[10] = {0};
+    n[NET_CONV].bia_codes = codes;
+    refused(QB_EINPUT, "node conv: the arithmetic of the graph wants no integer bias");
+    net_free(&net);
+    net_mixed(&net, QB_ARITHMETIC_ORT, 3);
+    enum { FACTOR = NET_DENSE + 1, PRODUCT, ADDEND, LAST };
+    spoil(&n[PRODUCT].src[0], FACTOR, "node mul: source 0 is a constant");
+    spoil(&n[FACTOR].dst.h, 2, "node constant: a constant of 2x1x10");
+    spoil(&n[NET_SUM].src[1], NET_INPUT, "node add: adds 9x8x6 and 9x8x3");
+    spoil(&net.graph.count, ADDEND + 1, "node constant: the logits are a constant");
+    n[FACTOR].codes = NULL;
+    refused(QB_EINPUT, "node constant: a constant without codes");
+    n[FACTOR].codes = (const uint8_t *)"0123456789";
+    n[PRODUCT].q.dtype = QB_QUINT8; /* seed 3: all others are qint8 */
+    refused(QB_EINPUT, "node mul: it is quint8, its source dense qint8");
+    n[PRODUCT].q.dtype = QB_QINT8;
+    const float scale = n[NET_POOL].q.scale;
+    n[NET_POOL].q.scale = 1e38F;
+    n[NET_HALF].q.scale = 1e-5F;
+    refused(QB_EINPUT, "node avgpool: scale");
+    n[NET_POOL].q.scale = 1e34F;
+    refused(QB_EUNSUPPORTED, "node avgpool: source scale 1e-05 and scale 1e+34 are too far apart");
+    n[NET_POOL].q.scale = scale;
+    int32_t big[10] = {0};
+    big[9] = INT32_MIN;
+    n[NET_DENSE].bia_codes = big;
+    refused(QB_EUNSUPPORTED, "node dense: channel 9 can overflow the int32 accumulator");
+    n[NET_DENSE].bia_codes = NULL;
+    refused(QB_EINPUT, "node dense: the arithmetic of the graph wants an integer bias");
+}
+
 static void numbers(void **state)
 {
     (void)state;
@@ -240,6 +281,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(structure, setup, teardown),
         cmocka_unit_test_setup_teardown(geometry, setup, teardown),
+        cmocka_unit_test_setup_teardown(traits, setup, teardown),
         cmocka_unit_test_setup_teardown(numbers, setup, teardown),
         cmocka_unit_test_setup_teardown(products_of_scales, setup, teardown),
         cmocka_unit_test(accumulator_overflow),

@@ -30,11 +30,8 @@ void qb_native_fuse(const struct qb_qgraph *graph, bool fuse, int *readers, stru
         const struct qb_qnode *const n = &graph->nodes[i];
         fusions[i] = (struct qb_native_fusion){.base = i, .conv = -1, .relu = n->relu};
         readers[i] = 0;
-        if (n->op != QB_QOP_INPUT) {
-            readers[n->src[0]]++;
-        }
-        if (n->op == QB_QOP_ADD || n->fused_add) {
-            readers[n->src[1]]++;
+        for (int s = 0; s < qb_qnode_sources(n); s++) {
+            readers[n->src[s]]++;
         }
     }
     for (int i = 0; fuse && i < graph->count; i++) {

@@ -70,10 +70,11 @@ static enum qb_status make_tensors(struct qb_native_maker *m, struct qb_error *e
     }
     for (int i = 0; i < graph->count; i++) {
         const struct qb_qnode *const n = &graph->nodes[i];
-        if (n->op != QB_QOP_INPUT) {
+        const int sources = qb_qnode_sources(n);
+        if (sources > 0) {
             widen_frame(&frames[n->src[0]], n);
         }
-        if (n->op == QB_QOP_ADD || n->fused_add) {
+        if (sources > 1) {
             frames[n->src[1]].blocks = true;
         }
     }
@@ -176,6 +177,8 @@ static enum qb_status make_step(struct qb_native_maker *m, int node, struct qb_n
         step->run = qb_relu_select(m->plan->isa);
         return QB_OK;
     case QB_QOP_AVGPOOL: return make_pool(m, node, step, err);
+    case QB_QOP_MUL:
+    case QB_QOP_CONSTANT: break;
     }
     return QB_OK;
 }
@@ -277,6 +280,8 @@ static void run_step(const struct qb_native_plan *plan, const struct qb_native_s
             ->run(dst->zero_point, rows, bytes, from, a->pitch, to, dst->pitch);
         break;
     case QB_QOP_AVGPOOL: ((const struct qb_avgpool_impl *)s->run)->run(s->args, from, to); break;
+    case QB_QOP_MUL:
+    case QB_QOP_CONSTANT: break;
     }
 }
 

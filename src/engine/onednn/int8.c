@@ -272,6 +272,8 @@ static void build_node(struct builder *b, int node)
         break;
     case QB_QOP_RELU: qb_dnnl_own_relu(b->list, b->graph, node, src0, b->tensors[node]); break;
     case QB_QOP_AVGPOOL: build_avgpool(b, node); break;
+    case QB_QOP_MUL:
+    case QB_QOP_CONSTANT: break; /* of arithmetics that are refused */
     }
 }
 
@@ -281,11 +283,8 @@ static size_t survey(struct builder *b)
     size_t most = 0;
     for (int i = 0; i < b->graph->count; i++) {
         const struct qb_qnode *n = &b->graph->nodes[i];
-        if (n->op != QB_QOP_INPUT) {
-            b->last_reader[n->src[0]] = i;
-        }
-        if (n->op == QB_QOP_ADD || n->fused_add) {
-            b->last_reader[n->src[1]] = i;
+        for (int s = 0; s < qb_qnode_sources(n); s++) {
+            b->last_reader[n->src[s]] = i;
         }
         const size_t count = n->op == QB_QOP_CONV || n->op == QB_QOP_DENSE ? qb_shape_count(n->dst) : 0;
         most = count > most ? count : most;

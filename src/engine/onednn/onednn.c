@@ -111,15 +111,30 @@ static enum qb_status create_f32(const struct qb_graph *graph, const struct qb_e
     return create(&qb_onednn_ops, graph, NULL, options, out, err);
 }
 
+/* Tails and additions of these arithmetics exist here. */
+static enum qb_status check_arithmetic(const struct qb_qgraph *graph, struct qb_error *err)
+{
+    if (graph->arithmetic == QB_ARITHMETIC_FBGEMM || graph->arithmetic == QB_ARITHMETIC_ONEDNN) {
+        return QB_OK;
+    }
+    return qb_fail(
+        err, QB_EUNSUPPORTED,
+        "the oneDNN engines have the arithmetics fbgemm and onednn, the network's is %s; take engine "
+        "native or reference",
+        qb_arithmetic_name(graph->arithmetic));
+}
+
 static enum qb_status create_exact(const struct qb_qgraph *graph, const struct qb_engine_options *options,
                                    struct qb_engine **out, struct qb_error *err)
 {
+    QB_TRY(check_arithmetic(graph, err));
     return create(&qb_onednn_ops, NULL, graph, options, out, err);
 }
 
 static enum qb_status create_fused(const struct qb_qgraph *graph, const struct qb_engine_options *options,
                                    struct qb_engine **out, struct qb_error *err)
 {
+    QB_TRY(check_arithmetic(graph, err));
     return create(&qb_onednn_fused_ops, NULL, graph, options, out, err);
 }
 

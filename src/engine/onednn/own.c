@@ -34,7 +34,7 @@ void qb_dnnl_own_input(struct qb_dnnl_list *list, const struct qb_qgraph *graph,
     }
     s->images = &list->images;
     s->dst = dst;
-    qb_input_table(&graph->nodes[node].q, s->table);
+    qb_input_table(graph->arithmetic, &graph->nodes[node].q, s->table);
     s->identity = true;
     for (int p = 0; p < 256; p++) {
         s->identity = s->identity && s->table[p] == p;
@@ -248,7 +248,7 @@ struct avgpool {
     const uint8_t *src;
     uint8_t *dst;
     const struct qb_qnode *node;
-    enum qb_arithmetic arithmetic;
+    struct qb_avgpool pool;
     size_t channels, row, image; /* of the source, in bytes */
 };
 
@@ -272,8 +272,7 @@ static void run_avgpool(const void *state, size_t begin, size_t end)
                 }
             }
             for (size_t k = 0; k < block; k++) {
-                s->dst[p * s->channels + first + k] =
-                    qb_avgpool_code(s->arithmetic, sums[k], n->kh * n->kw, n->q.zero_point);
+                s->dst[p * s->channels + first + k] = qb_avgpool_code(&s->pool, sums[k]);
             }
         }
     }
@@ -287,8 +286,13 @@ void qb_dnnl_own_avgpool(struct qb_dnnl_list *list, const struct qb_qgraph *grap
     const size_t channels = (size_t)from.c;
     struct avgpool *s = qb_dnnl_array(list, 1, sizeof *s);
     if (s) {
-        *s = (struct avgpool){
-            src, dst, n, graph->arithmetic, channels, (size_t)from.w * channels, qb_shape_count(from)};
+        *s = (struct avgpool){.src = src,
+                              .dst = dst,
+                              .node = n,
+                              .channels = channels,
+                              .row = (size_t)from.w * channels,
+                              .image = qb_shape_count(from)};
+        qb_avgpool_init(graph, node, &s->pool);
         qb_dnnl_add_own(list, run_avgpool, s, (size_t)n->dst.h * (size_t)n->dst.w, node, dst,
                         qb_shape_count(n->dst));
     }

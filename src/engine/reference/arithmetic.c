@@ -1,5 +1,11 @@
-/* Constants of the tails, checked once, and the choice of the arithmetic: see arithmetic.h. */
+/* Constants of the tails, checked once, and the table of the arithmetics: see arithmetic.h. */
 #include "engine/reference/arithmetic_parts.h"
+
+static const struct qb_arithmetic_ops *const arithmetics[QB_ARITHMETIC_COUNT] = {
+    [QB_ARITHMETIC_FBGEMM] = &qb_arithmetic_fbgemm,
+    [QB_ARITHMETIC_ONEDNN] = &qb_arithmetic_onednn,
+    [QB_ARITHMETIC_ORT] = &qb_arithmetic_ort,
+};
 
 /* Zero here means that a product or quotient left float32's range. */
 static bool usable(float factor)
@@ -11,7 +17,7 @@ enum qb_status qb_requant_init(const struct qb_qgraph *graph, int node, struct q
                                struct qb_requant *out, struct qb_error *err)
 {
     const struct qb_qnode *const n = &graph->nodes[node];
-    const bool fbgemm = graph->arithmetic == QB_ARITHMETIC_FBGEMM;
+    const struct qb_arithmetic_ops *const ops = arithmetics[graph->arithmetic];
     const float sx = graph->nodes[n->src[0]].q.scale, sy = n->q.scale;
     float *const bia = qb_arena_array(arena, (size_t)n->oc, sizeof *bia);
     float *const scale = qb_arena_array(arena, (size_t)n->oc, sizeof *scale);
@@ -26,15 +32,19 @@ enum qb_status qb_requant_init(const struct qb_qgraph *graph, int node, struct q
         .per_tensor = n->wei_scale_count == 1,
         .bia_factor = (float)(1.0 / (double)(sx * n->wei_scales[0])),
         .bia = bia,
+        .bia_codes = n->bia_codes,
         .scale = scale,
         .dst_inverse = 1.0F / sy,
         .res_scale = n->fused_add ? graph->nodes[n->src[1]].q.scale : 0.0F,
         .res_zero_point = n->fused_add ? graph->nodes[n->src[1]].q.zero_point : 0,
     };
     for (int k = 0; k < n->oc; k++) {
-        const float aw = sx * n->wei_scales[r.per_tensor ? 0 : k];
-        scale[k] = fbgemm ? aw / sy : aw;
-        bia[k] = fbgemm && !r.per_tensor ? n->bia[k] / aw : n->bia[k];
+        const float aw = qb_acc_scale(n, sx, k);
+        scale[k] = aw;
+        bia[k] = n->bia[k];
+        if (ops->channel) {
+            ops->channel(&r, aw, sy, &scale[k], &bia[k]);
+        }
         if (!usable(aw) || !usable(1.0F / aw) || !usable(scale[k]) || !isfinite(n->bia[k] / aw)) {
             return qb_fail(
                 err, QB_EUNSUPPORTED,
@@ -51,41 +61,94 @@ enum qb_status qb_requant_init(const struct qb_qgraph *graph, int node, struct q
 void qb_requant_run(const struct qb_requant *requant, const int32_t *acc, const uint8_t *residual,
                     size_t pixels, uint8_t *dst)
 {
-    if (requant->arithmetic == QB_ARITHMETIC_FBGEMM) {
-        qb_fbgemm_requant(requant, acc, pixels, dst);
-    } else {
-        qb_onednn_requant(requant, acc, residual, pixels, dst);
-    }
+    arithmetics[requant->arithmetic]->requant(requant, acc, residual, pixels, dst);
 }
 
 void qb_add_init(const struct qb_qgraph *graph, int node, struct qb_add *out)
 {
     const struct qb_qnode *const n = &graph->nodes[node];
-    const bool fbgemm = graph->arithmetic == QB_ARITHMETIC_FBGEMM;
+    const struct qb_qparams src[2] = {graph->nodes[n->src[0]].q, graph->nodes[n->src[1]].q};
     *out = (struct qb_add){.arithmetic = graph->arithmetic,
                            .relu = n->relu,
                            .dst_inverse = 1.0F / n->q.scale,
                            .zero_point = n->q.zero_point};
-    (fbgemm ? qb_fbgemm_add_table : qb_onednn_add_table)(&graph->nodes[n->src[0]].q, out->src0);
-    (fbgemm ? qb_fbgemm_add_table : qb_onednn_add_table)(&graph->nodes[n->src[1]].q, out->src1);
+    arithmetics[graph->arithmetic]->add_init(src, &n->q, out);
 }
 
 void qb_add_run(const struct qb_add *add, const uint8_t *src0, const uint8_t *src1, size_t count,
                 uint8_t *dst)
 {
-    (add->arithmetic == QB_ARITHMETIC_FBGEMM ? qb_fbgemm_add : qb_onednn_add)(add, src0, src1, count, dst);
+    arithmetics[add->arithmetic]->add(add, src0, src1, count, dst);
 }
 
-uint8_t qb_avgpool_code(enum qb_arithmetic arithmetic, int32_t sum, int32_t n, int32_t zero_point)
+void qb_mul_init(const struct qb_qgraph *graph, int node, struct qb_mul *out)
 {
-    return arithmetic == QB_ARITHMETIC_FBGEMM ? qb_fbgemm_avgpool(sum, n, zero_point)
-                                              : qb_onednn_avgpool(sum, n);
+    const struct qb_qnode *const n = &graph->nodes[node];
+    const struct qb_qparams src[2] = {graph->nodes[n->src[0]].q, graph->nodes[n->src[1]].q};
+    *out = (struct qb_mul){.arithmetic = graph->arithmetic};
+    arithmetics[graph->arithmetic]->mul_init(src, &n->q, out);
 }
 
-void qb_input_table(const struct qb_qparams *q, uint8_t table[256])
+void qb_mul_run(const struct qb_mul *mul, const uint8_t *src0, const uint8_t *src1, size_t count,
+                uint8_t *dst)
 {
-    const float inverse = 1.0F / q->scale;
+    arithmetics[mul->arithmetic]->mul(mul, src0, src1, count, dst);
+}
+
+void qb_avgpool_init(const struct qb_qgraph *graph, int node, struct qb_avgpool *out)
+{
+    const struct qb_qnode *const n = &graph->nodes[node];
+    const struct qb_qnode *const src = &graph->nodes[n->src[0]];
+    *out = (struct qb_avgpool){.arithmetic = graph->arithmetic,
+                               .kh = n->kh,
+                               .kw = n->kw,
+                               .whole = n->kh == src->dst.h && n->kw == src->dst.w,
+                               .src = src->q,
+                               .dst = n->q,
+                               .factor = 1.0F / (float)(n->kh * n->kw)};
+    if (arithmetics[graph->arithmetic]->avgpool_init) {
+        arithmetics[graph->arithmetic]->avgpool_init(out);
+    }
+}
+
+uint8_t qb_avgpool_code(const struct qb_avgpool *pool, int32_t sum)
+{
+    return arithmetics[pool->arithmetic]->avgpool(pool, sum);
+}
+
+uint8_t qb_avgpool_run(const struct qb_avgpool *pool, const uint8_t *window, size_t row, size_t pixel)
+{
+    if (pool->floats) {
+        return qb_ort_avgpool_floats(pool, window, row, pixel);
+    }
+    int32_t sum = 0;
+    for (size_t i = 0; i < (size_t)pool->kh; i++) {
+        for (size_t j = 0; j < (size_t)pool->kw; j++) {
+            sum += window[i * row + j * pixel];
+        }
+    }
+    return qb_avgpool_code(pool, sum);
+}
+
+uint8_t qb_torch_input(const struct qb_qparams *q, int pixel)
+{
+    return (uint8_t)qb_rne(qb_limit(fmaf((float)pixel, 1.0F / q->scale, (float)q->zero_point), 0.0F, 255.0F));
+}
+
+void qb_input_table(enum qb_arithmetic arithmetic, const struct qb_qparams *q, uint8_t table[256])
+{
     for (int p = 0; p < 256; p++) {
-        table[p] = (uint8_t)qb_rne(qb_limit(fmaf((float)p, inverse, (float)q->zero_point), 0.0F, 255.0F));
+        table[p] = arithmetics[arithmetic]->input(q, p);
+    }
+}
+
+void qb_relu_table(const struct qb_qgraph *graph, int node, uint8_t table[256])
+{
+    const struct qb_qnode *const n = &graph->nodes[node];
+    const struct qb_qparams *const src = &graph->nodes[n->src[0]].q;
+    const bool same = qb_qparams_equal(src, &n->q);
+    for (int code = 0; code < 256; code++) {
+        table[code] = same ? (uint8_t)(code > src->zero_point ? code : src->zero_point)
+                           : arithmetics[graph->arithmetic]->relu(src, &n->q, code);
     }
 }

@@ -5,14 +5,15 @@
  *
  * Notation: every operation is one float32 operation with one rounding (-ffp-contract=off), rne() rounds to
  * nearest, ties to even, sat() clamps to 0..255; sx, sw, sy and zx, zy are scales and zero points of src, wei
- * and dst.
+ * and dst. n is the number of codes in a pooling window.
  *
  * acc[k] = sum over the window of (src - zx) * (wei - zw[k]), exact in int32. Padding adds nothing: it is the
  * code zx.
  *
  * fbgemm: PyTorch's fbgemm kernels (pytorch/FBGEMM include/fbgemm/OutputProcessing-inl.h and
  * src/QuantUtilsAvx2.cc; pytorch/pytorch aten/src/ATen/native/quantized/cpu/qconv.cpp,
- * kernels/QuantizedOpKernels.cpp), checked against torch 2.13: CONV, DENSE  aw = sx * sw[k]; m = aw / sy
+ * kernels/QuantizedOpKernels.cpp), checked against torch 2.13:
+ *   CONV, DENSE  aw = sx * sw[k]; m = aw / sy
  *                per-channel scales: v = (float)acc + bia[k] / aw
  *                per-tensor scale:   v = fma(bia[k], (float)(1.0 / (double)aw), (float)acc)
  *                dst = clamp(rne(v * m) + zy, relu ? zy : 0, 255)
@@ -22,15 +23,32 @@
  *
  * onednn: oneDNN 3's int8 kernels (oneapi-src/oneDNN doc/programming_model/attributes_quantization.md,
  * src/cpu/x64/jit_avx512_core_x8s8s32x_conv_kernel.cpp, jit_brgemm_post_ops.hpp, jit_uni_i8i8_pooling.cpp):
- *   CONV, DENSE  v = (float)acc * (sx * sw[k]) + bia[k]          two roundings, no FMA
- *                fused_add: v = fma(sr, (float)(res - zr), v)   the sum post-op: the zero point is
- * subtracted, then an FMA relu: v = max(v, 0) dst = rne(sat(v * (1 / sy) + (float)zy))       zero point added
- * before rounding, two roundings ADD          d(q) = s * (float)(q - z); c = d0 + d1; relu and dst as above
- *   AVGPOOL      dst = sat(rne((float)(sum of src) * (1 / n)))  raw codes: at ties an odd zero point differs
- * from fbgemm
+ *   CONV, DENSE  v = (float)acc * (sx * sw[k]) + bia[k]             two roundings, no FMA
+ *                fused_add: v = fma(sr, (float)(res - zr), v)       the sum post-op
+ *                relu: v = max(v, 0)
+ *                dst = rne(sat(v * (1 / sy) + (float)zy))           zy added before rounding
+ *   ADD          d(q) = s * (float)(q - z); c = d0 + d1; relu and dst as above
+ *   AVGPOOL      dst = sat(rne((float)(sum of src) * (1 / n)))      raw codes: other ties than fbgemm
  *
- * Both: INPUT dst = sat(rne(fma((float)p, 1 / s, (float)z))), as torch.quantize_per_tensor; RELU dst =
- * max(src, z); logits s * (float)(code - z).
+ * Both: INPUT     dst = sat(rne(fma((float)p, 1 / s, (float)z))), as torch.quantize_per_tensor.
+ *
+ * ort: ONNX Runtime's CPU provider on x86 with FMA (microsoft/onnxruntime onnxruntime/core/mlas/lib/
+ * qladd.cpp, qlmul.cpp, qlgavgpool.cpp, quantize.cpp, qgemm.h; onnxruntime/contrib_ops/cpu/quantization/
+ * qlinear_pool.cc), checked against onnxruntime 1.32. q' and z' are codes and zero points in outside form
+ * (qgraph.h), where a sum in float contains them; q' is saturated and shifted back.
+ *   INPUT        dst = sat(rne((float)p / s) + z)
+ *   CONV, DENSE  m = (sx * sw[k]) / sy; v = (float)(acc + bia_codes[k]) * m
+ *                dst = clamp(rne(v) + zy, relu ? zy : 0, 255)
+ *   ADD          r0 = s0 / sy; r1 = s1 / sy; c = (float)zy' - fma(r0, (float)z0', r1 * (float)z1')
+ *                dst' = rne(fma((float)q0', r0, fma((float)q1', r1, c))); relu: at least zy'
+ *   MUL          m = (s0 * s1) / sy; dst' = rne((float)((q0 - z0) * (q1 - z1)) * m + (float)zy')
+ *   AVGPOOL      of the whole plane: dst = sat(rne((float)(sum of (src - zx)) * (sx / (sy * n))) + zy)
+ *                else: v = sum of sx * (float)(src - zx), added as floats, row after row
+ *                dst' = rne((v / n) / sy + (float)zy')
+ *   RELU         with another scale or zero point: DequantizeLinear, Relu, QuantizeLinear
+ *                dst = sat(rne(max(sx * (float)(src - zx), 0) / sy) + zy)
+ *
+ * All: RELU within one scale and zero point is max(src, z); logits are s * (float)(code - z).
  */
 #ifndef QB_ENGINE_REFERENCE_ARITHMETIC_H
 #define QB_ENGINE_REFERENCE_ARITHMETIC_H
@@ -46,13 +64,14 @@ struct qb_requant {
     enum qb_arithmetic arithmetic;
     int oc;
     bool relu;
-    int32_t zero_point; /* zy */
-    bool per_tensor;    /* fbgemm: one weight scale, the bias joins by FMA */
-    float bia_factor;   /* fbgemm, per_tensor: 1 / aw */
-    const float *bia;   /* [oc] fbgemm per channel: bia / aw; else bia */
-    const float *scale; /* [oc] fbgemm: m; onednn: sx * sw */
-    float dst_inverse;  /* onednn: 1 / sy */
-    float res_scale;    /* onednn, fused_add */
+    int32_t zero_point;       /* zy */
+    bool per_tensor;          /* fbgemm: one weight scale, the bias joins by FMA */
+    float bia_factor;         /* fbgemm, per_tensor: 1 / aw */
+    const float *bia;         /* [oc] fbgemm per channel: bia / aw; else bia */
+    const int32_t *bia_codes; /* [oc], ort; else NULL */
+    const float *scale;       /* [oc] fbgemm, ort: m; onednn: sx * sw */
+    float dst_inverse;        /* onednn: 1 / sy */
+    float res_scale;          /* onednn, fused_add */
     int32_t res_zero_point;
 };
 /* Arrays live in `arena`. Scales that leave float32's range in a product or quotient are QB_EUNSUPPORTED. */
@@ -63,24 +82,54 @@ enum qb_status qb_requant_init(const struct qb_qgraph *graph, int node, struct q
 void qb_requant_run(const struct qb_requant *requant, const int32_t *acc, const uint8_t *residual,
                     size_t pixels, uint8_t *dst);
 
-/* ADD: every code of each source dequantized once. */
+/* ADD: what every code of each source contributes. */
 struct qb_add {
     enum qb_arithmetic arithmetic;
     bool relu;
-    float src0[256], src1[256];
+    float src0[256];   /* the value; ort: the code, outside form */
+    float src1[256];   /* the value; ort: fma(q1', r1, c) */
+    float ratio;       /* ort: r0 */
     float dst_inverse; /* 1 / sy */
     int32_t zero_point;
+    int32_t shift; /* ort: outside code = inside code + shift */
 };
 void qb_add_init(const struct qb_qgraph *graph, int node, struct qb_add *out);
 /* dst may be src0 or src1. */
 void qb_add_run(const struct qb_add *add, const uint8_t *src0, const uint8_t *src1, size_t count,
                 uint8_t *dst);
 
-/* AVGPOOL: `sum` of the `n` raw codes of one window and channel, n <= 2^23. */
-uint8_t qb_avgpool_code(enum qb_arithmetic arithmetic, int32_t sum, int32_t n, int32_t zero_point);
+/* MUL, in arithmetics that have it (qb_arithmetic_traits). */
+struct qb_mul {
+    enum qb_arithmetic arithmetic;
+    int32_t zero0, zero1;
+    float ratio;      /* m */
+    float zero_point; /* zy' */
+    int32_t shift;    /* outside code = inside code + shift */
+};
+void qb_mul_init(const struct qb_qgraph *graph, int node, struct qb_mul *out);
+/* dst may be src0 or src1. */
+void qb_mul_run(const struct qb_mul *mul, const uint8_t *src0, const uint8_t *src1, size_t count,
+                uint8_t *dst);
+
+/* AVGPOOL: windows of kh x kw = n codes, n <= 2^23. */
+struct qb_avgpool {
+    enum qb_arithmetic arithmetic;
+    int kh, kw;
+    bool whole; /* one window, all of the source */
+    struct qb_qparams src, dst;
+    float factor; /* of the sum: 1 / n; ort: sx / (sy * n) */
+    bool floats;  /* ort, not the whole plane: terms are added as floats, one after the other */
+};
+void qb_avgpool_init(const struct qb_qgraph *graph, int node, struct qb_avgpool *out);
+/* One channel of one window: code (i, j) is window[i * row + j * pixel]. */
+uint8_t qb_avgpool_run(const struct qb_avgpool *pool, const uint8_t *window, size_t row, size_t pixel);
+/* The same from the sum of the raw codes; not with `floats`. */
+uint8_t qb_avgpool_code(const struct qb_avgpool *pool, int32_t sum);
 
 /* INPUT: the code of every pixel value. */
-void qb_input_table(const struct qb_qparams *q, uint8_t table[256]);
+void qb_input_table(enum qb_arithmetic arithmetic, const struct qb_qparams *q, uint8_t table[256]);
+/* RELU: the code of every code. */
+void qb_relu_table(const struct qb_qgraph *graph, int node, uint8_t table[256]);
 
 static inline float qb_dequantize(const struct qb_qparams *q, uint8_t code)
 {

@@ -1,8 +1,8 @@
 /* Arithmetic `onednn`: formulas and sources in arithmetic.h. */
 #include "engine/reference/arithmetic_parts.h"
 
-void qb_onednn_requant(const struct qb_requant *r, const int32_t *acc, const uint8_t *residual, size_t pixels,
-                       uint8_t *restrict dst)
+static void requant(const struct qb_requant *r, const int32_t *acc, const uint8_t *residual, size_t pixels,
+                    uint8_t *restrict dst)
 {
     const size_t oc = (size_t)r->oc;
     const float *const scale = r->scale, *const bia = r->bia;
@@ -23,15 +23,22 @@ void qb_onednn_requant(const struct qb_requant *r, const int32_t *acc, const uin
     }
 }
 
-void qb_onednn_add_table(const struct qb_qparams *q, float table[256])
+static void add_table(const struct qb_qparams *q, float table[256])
 {
     for (int code = 0; code < 256; code++) {
         table[code] = q->scale * (float)(code - q->zero_point);
     }
 }
 
-void qb_onednn_add(const struct qb_add *add, const uint8_t *src0, const uint8_t *src1, size_t count,
-                   uint8_t *dst)
+static void add_init(const struct qb_qparams src[2], const struct qb_qparams *dst, struct qb_add *add)
+{
+    (void)dst;
+    add_table(&src[0], add->src0);
+    add_table(&src[1], add->src1);
+}
+
+static void add(const struct qb_add *add, const uint8_t *src0, const uint8_t *src1, size_t count,
+                uint8_t *dst)
 {
     const float zero_point = (float)add->zero_point;
     for (size_t i = 0; i < count; i++) {
@@ -41,7 +48,15 @@ void qb_onednn_add(const struct qb_add *add, const uint8_t *src0, const uint8_t 
     }
 }
 
-uint8_t qb_onednn_avgpool(int32_t sum, int32_t n)
+static uint8_t avgpool(const struct qb_avgpool *pool, int32_t sum)
 {
-    return qb_add_then_round((float)sum * (1.0F / (float)n), 0.0F);
+    return qb_add_then_round((float)sum * pool->factor, 0.0F);
 }
+
+const struct qb_arithmetic_ops qb_arithmetic_onednn = {
+    .requant = requant,
+    .add_init = add_init,
+    .add = add,
+    .avgpool = avgpool,
+    .input = qb_torch_input,
+};

@@ -1,10 +1,12 @@
-/* Between arithmetic.c and the two arithmetics only: roundings, and what each arithmetic implements. */
+/* Between arithmetic.c and the arithmetics only: roundings, and what an arithmetic implements. A new one is a
+ * file arithmetic_NAME.c with a struct qb_arithmetic_ops, and its line in the table of arithmetic.c. */
 #ifndef QB_ENGINE_REFERENCE_ARITHMETIC_PARTS_H
 #define QB_ENGINE_REFERENCE_ARITHMETIC_PARTS_H
 
 #include <math.h>
 
 #include "engine/reference/arithmetic.h"
+#include "quant/qparams.h"
 
 /* rne(x) for |x| < 2^22: the sum with 1.5 * 2^23 leaves no bits behind the point, so float addition itself
  * rounds, to nearest even. Unlike lrintf this is plain arithmetic, which compilers turn into vectors. */
@@ -33,17 +35,32 @@ static inline uint8_t qb_add_then_round(float x, float zero_point)
     return (uint8_t)qb_rne(qb_limit(x + zero_point, 0.0F, 255.0F));
 }
 
-void qb_fbgemm_requant(const struct qb_requant *r, const int32_t *acc, size_t pixels, uint8_t *restrict dst);
-void qb_fbgemm_add_table(const struct qb_qparams *q, float table[256]);
-void qb_fbgemm_add(const struct qb_add *add, const uint8_t *src0, const uint8_t *src1, size_t count,
-                   uint8_t *dst);
-uint8_t qb_fbgemm_avgpool(int32_t sum, int32_t n, int32_t zero_point);
+struct qb_arithmetic_ops {
+    /* Constants of channel k: aw = sx * sw[k], sy; only where the general ones (bia, sx * sw) do not serve.
+     */
+    void (*channel)(const struct qb_requant *r, float aw, float sy, float *scale, float *bia);
+    void (*requant)(const struct qb_requant *r, const int32_t *acc, const uint8_t *residual, size_t pixels,
+                    uint8_t *dst);
+    void (*add_init)(const struct qb_qparams src[2], const struct qb_qparams *dst, struct qb_add *add);
+    void (*add)(const struct qb_add *add, const uint8_t *src0, const uint8_t *src1, size_t count,
+                uint8_t *dst);
+    /* NULL where the arithmetic has no MUL. */
+    void (*mul_init)(const struct qb_qparams src[2], const struct qb_qparams *dst, struct qb_mul *mul);
+    void (*mul)(const struct qb_mul *mul, const uint8_t *src0, const uint8_t *src1, size_t count,
+                uint8_t *dst);
+    void (*avgpool_init)(struct qb_avgpool *pool); /* NULL: nothing to add */
+    uint8_t (*avgpool)(const struct qb_avgpool *pool, int32_t sum);
+    uint8_t (*input)(const struct qb_qparams *q, int pixel);
+    /* Into another scale or zero point; NULL where those are always the source's. */
+    uint8_t (*relu)(const struct qb_qparams *src, const struct qb_qparams *dst, int code);
+};
 
-void qb_onednn_requant(const struct qb_requant *r, const int32_t *acc, const uint8_t *residual, size_t pixels,
-                       uint8_t *restrict dst);
-void qb_onednn_add_table(const struct qb_qparams *q, float table[256]);
-void qb_onednn_add(const struct qb_add *add, const uint8_t *src0, const uint8_t *src1, size_t count,
-                   uint8_t *dst);
-uint8_t qb_onednn_avgpool(int32_t sum, int32_t n);
+extern const struct qb_arithmetic_ops qb_arithmetic_fbgemm, qb_arithmetic_onednn, qb_arithmetic_ort;
+
+/* qb_avgpool_run with `floats`. */
+uint8_t qb_ort_avgpool_floats(const struct qb_avgpool *pool, const uint8_t *window, size_t row, size_t pixel);
+
+/* INPUT of fbgemm and onednn. */
+uint8_t qb_torch_input(const struct qb_qparams *q, int pixel);
 
 #endif

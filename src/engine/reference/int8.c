@@ -31,8 +31,11 @@ struct conv {
 };
 
 struct layer {
-    struct conv conv;   /* CONV, DENSE */
-    struct qb_add *add; /* ADD */
+    struct conv conv;       /* CONV, DENSE */
+    struct qb_add *add;     /* ADD */
+    struct qb_mul mul;      /* MUL */
+    struct qb_avgpool pool; /* AVGPOOL */
+    uint8_t *relu;          /* RELU: the code of every code */
 };
 
 struct net {
@@ -100,29 +103,33 @@ static void run_conv(const struct conv *c, const struct net *net, const uint8_t 
     }
 }
 
-static void run_avgpool(const struct qb_qgraph *graph, const struct qb_qnode *n, const uint8_t *src,
-                        uint8_t *dst)
+static void run_avgpool(const struct qb_qgraph *graph, const struct qb_qnode *n,
+                        const struct qb_avgpool *pool, const uint8_t *src, uint8_t *dst)
 {
     const struct qb_shape s = graph->nodes[n->src[0]].dst;
-    for (int y = 0; y < n->dst.h; y++) {
-        for (int x = 0; x < n->dst.w; x++) {
-            for (int k = 0; k < s.c; k++) {
-                int32_t sum = 0;
-                for (int i = 0; i < n->kh; i++) {
-                    for (int j = 0; j < n->kw; j++) {
-                        sum += src[((y * n->stride_h + i) * s.w + x * n->stride_w + j) * s.c + k];
-                    }
-                }
-                *dst++ = qb_avgpool_code(graph->arithmetic, sum, n->kh * n->kw, n->q.zero_point);
+    const size_t channels = (size_t)s.c, row = (size_t)s.w * channels;
+    for (size_t y = 0; y < (size_t)n->dst.h; y++) {
+        for (size_t x = 0; x < (size_t)n->dst.w; x++) {
+            const uint8_t *const window =
+                src + y * (size_t)n->stride_h * row + x * (size_t)n->stride_w * channels;
+            for (size_t k = 0; k < channels; k++) {
+                *dst++ = qb_avgpool_run(pool, window + k, row, channels);
             }
         }
     }
 }
 
-static void run_relu(int32_t zero_point, const uint8_t *src, size_t count, uint8_t *dst)
+/* ADD or MUL of `pixels` pixels of `channels` codes each; a constant second source is one pixel for all. */
+static void run_pair(const struct layer *layer, bool constant, const uint8_t *src0, const uint8_t *src1,
+                     size_t count, size_t channels, uint8_t *dst)
 {
-    for (size_t i = 0; i < count; i++) {
-        dst[i] = src[i] < zero_point ? (uint8_t)zero_point : src[i];
+    const size_t step = constant ? channels : count;
+    for (size_t i = 0; i < count; i += step, src1 += constant ? 0 : step) {
+        if (layer->add) {
+            qb_add_run(layer->add, src0 + i, src1, step, dst + i);
+        } else {
+            qb_mul_run(&layer->mul, src0 + i, src1, step, dst + i);
+        }
     }
 }
 
@@ -133,28 +140,40 @@ static void forward(const struct qb_runner *runner, const uint8_t *image, void *
     const struct qb_qgraph *const graph = net->graph;
     for (int i = 0; i < graph->count; i++) {
         const struct qb_qnode *const n = &graph->nodes[i];
-        const uint8_t *const src0 = n->op == QB_QOP_INPUT ? image : tensors[n->src[0]];
-        const uint8_t *const src1 = n->op == QB_QOP_ADD || n->fused_add ? tensors[n->src[1]] : NULL;
+        const int sources = qb_qnode_sources(n);
+        const uint8_t *const src0 = sources > 0 ? tensors[n->src[0]] : image;
+        const uint8_t *const src1 = sources > 1 ? tensors[n->src[1]] : NULL;
+        const struct layer *const layer = &net->layers[i];
+        const size_t count = runner->counts[i];
         uint8_t *const dst = tensors[i];
         switch (n->op) {
         case QB_QOP_INPUT:
-            for (size_t k = 0; k < runner->counts[i]; k++) {
+            for (size_t k = 0; k < count; k++) {
                 dst[k] = net->input[src0[k]];
             }
             break;
         case QB_QOP_CONV:
         case QB_QOP_DENSE: {
             struct qb_saturation seen = {0};
-            run_conv(&net->layers[i].conv, net, src0, src1, dst, scratch, &seen);
+            run_conv(&layer->conv, net, src0, src1, dst, scratch, &seen);
             if (net->saturation) {
                 __atomic_fetch_add(&net->saturation[i].pairs, seen.pairs, __ATOMIC_RELAXED);
                 __atomic_fetch_add(&net->saturation[i].accumulators, seen.accumulators, __ATOMIC_RELAXED);
             }
             break;
         }
-        case QB_QOP_ADD: qb_add_run(net->layers[i].add, src0, src1, runner->counts[i], dst); break;
-        case QB_QOP_RELU: run_relu(n->q.zero_point, src0, runner->counts[i], dst); break;
-        case QB_QOP_AVGPOOL: run_avgpool(graph, n, src0, dst); break;
+        case QB_QOP_ADD:
+        case QB_QOP_MUL:
+            run_pair(layer, graph->nodes[n->src[1]].op == QB_QOP_CONSTANT, src0, src1, count,
+                     (size_t)n->dst.c, dst);
+            break;
+        case QB_QOP_RELU:
+            for (size_t k = 0; k < count; k++) {
+                dst[k] = layer->relu[src0[k]];
+            }
+            break;
+        case QB_QOP_AVGPOOL: run_avgpool(graph, n, &layer->pool, src0, dst); break;
+        case QB_QOP_CONSTANT: memcpy(dst, n->codes, count); break;
         }
     }
     const int last = qb_qgraph_logits(graph);
@@ -224,7 +243,7 @@ static enum qb_status make_net(const struct qb_qgraph *graph, struct qb_runner *
         runner->base.saturation = net->saturation;
         runner->base.implementation = "scalar, emulating vpmaddubsw";
     }
-    qb_input_table(&graph->nodes[0].q, net->input);
+    qb_input_table(graph->arithmetic, &graph->nodes[0].q, net->input);
     size_t acc_max = 0;
     for (int i = 0; i < graph->count; i++) {
         const struct qb_qnode *const n = &graph->nodes[i];
@@ -236,6 +255,16 @@ static enum qb_status make_net(const struct qb_qgraph *graph, struct qb_runner *
                 return err->status;
             }
             qb_add_init(graph, i, layer->add);
+        } else if (n->op == QB_QOP_MUL) {
+            qb_mul_init(graph, i, &layer->mul);
+        } else if (n->op == QB_QOP_AVGPOOL) {
+            qb_avgpool_init(graph, i, &layer->pool);
+        } else if (n->op == QB_QOP_RELU) {
+            layer->relu = qb_runner_array(runner, 256, 1, err);
+            if (!layer->relu) {
+                return err->status;
+            }
+            qb_relu_table(graph, i, layer->relu);
         } else if (n->op == QB_QOP_CONV || n->op == QB_QOP_DENSE) {
             QB_TRY(make_conv(graph, i, runner, &layer->conv, err));
             const size_t padded = round_up(layer->conv.padded_count),
