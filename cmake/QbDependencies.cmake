@@ -15,6 +15,9 @@ if(BUILD_TESTING)
 endif()
 # HDF5 serves one feature (Keras files): without it the program builds and says which package is missing.
 pkg_search_module(hdf5 IMPORTED_TARGET hdf5 hdf5-serial)
+# So does flatbuffers (TensorFlow Lite files): the compiler of schemas and the headers.
+find_program(QB_FLATC NAMES flatc)
+pkg_check_modules(flatbuffers IMPORTED_TARGET flatbuffers)
 
 # oneDNN 3: an explicit root, then the system's, then the private prefix that scripts/setup.sh fills.
 if(QB_ONEDNN_ROOT)

@@ -62,13 +62,14 @@ if [ "$apt" = yes ]; then
     # Recommended packages are left out, so what a tool needs at run time is named (binutils for the disassembly test).
     install_packages gcc g++ cmake ninja-build pkg-config binutils ca-certificates git \
         libssl-dev libcyaml-dev libyaml-dev libjansson-dev libpng-dev libarchive-dev libcurl4-openssl-dev libhwloc-dev \
-        libsqlite3-dev libprotobuf-c-dev protobuf-c-compiler libhdf5-dev libcmocka-dev libbenchmark-dev
+        libsqlite3-dev libprotobuf-c-dev protobuf-c-compiler libhdf5-dev libflatbuffers-dev flatbuffers-compiler \
+        libcmocka-dev libbenchmark-dev
     # Serves one feature (plots); its absence is no reason to stop.
     have_package gnuplot-nox || have_package gnuplot-qt || have_package gnuplot-x11 ||
         (install_packages gnuplot-nox) || say "going on without gnuplot: no SVG plots"
 else
     say "no apt here: CMake will look for gcc, pkg-config, protoc-c, OpenSSL, libcyaml, jansson, libpng, libarchive,"
-    say "libcurl, hwloc, SQLite, protobuf-c, HDF5, cmocka and Google Benchmark, and name what is missing"
+    say "libcurl, hwloc, SQLite, protobuf-c, HDF5, flatbuffers, cmocka and Google Benchmark, and name what is missing"
 fi
 
 # oneDNN 3: the system's where it is 3, else the wheel of oneDNN 3.2 (plain C, needs libgomp only) in a private prefix.

@@ -23,7 +23,7 @@ struct options {
 };
 
 static const struct argp_option option_list[] = {
-    {"model", 'm', "FILE", 0, "an ONNX model (float or QDQ) or a Keras .h5 file; required", 0},
+    {"model", 'm', "FILE", 0, "an ONNX model (float or QDQ), a Keras .h5 or a .tflite file; required", 0},
     {"engine", 'e', "NAME", 0,
      "reference, native, onednn (default; reference where sums saturate) or onednn_fused", 0},
     {"isa", 'i', "NAME", 0,

@@ -14,7 +14,7 @@ struct options {
 };
 
 static const struct argp_option option_list[] = {
-    {"model", 'm', "FILE", 0, "an ONNX model (float or QDQ) or a Keras .h5 file; required", 0},
+    {"model", 'm', "FILE", 0, "an ONNX model (float or QDQ), a Keras .h5 or a .tflite file; required", 0},
     {"format", 'f', "FORMAT", 0, "text (default) or json", 0},
     {0},
 };

@@ -20,7 +20,7 @@ struct options {
 };
 
 static const struct argp_option option_list[] = {
-    {"model", 'm', "FILE", 0, "a float ONNX model or a Keras .h5 file; required", 0},
+    {"model", 'm', "FILE", 0, "a float ONNX model, a Keras .h5 or a .tflite file; required", 0},
     {"scheme", 's', "NAME", 0, "a scheme of `qbench schemes`, or a scheme file; required", 0},
     {"output", 'o', "FILE", 0, "the QDQ ONNX file to write; required unless --inspect-only", 0},
     {"calib", 'c', "SAMPLER", 0, "first (default), random, or a .npy or text file of training image indices",

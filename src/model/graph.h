@@ -8,9 +8,9 @@
  * A raw graph, as importers make it, may also hold the kinds behind QB_OP_IMPORT_ONLY; the passes of passes.h
  * remove them. Its rules: node 0 is the INPUT and has its dst, in memory N,H,W,C; every other dst is left to
  * qb_pass_shapes; sources have smaller indices; the last node is the output. CONV, AVGPOOL, PAD and AFFINE
- * work either all on N,H,W,C (Keras) or all on N,C,H,W (ONNX), and TRANSPOSE nodes stand where the order of
- * axes changes: a model that takes N,C,H,W has one with perm 0,3,1,2 behind its INPUT. FLATTEN lists its
- * source in the order of axes in effect there. */
+ * work either all on N,H,W,C (Keras, TFLite) or all on N,C,H,W (ONNX), and TRANSPOSE nodes stand where the
+ * order of axes changes: a model that takes N,C,H,W has one with perm 0,3,1,2 behind its INPUT. FLATTEN lists
+ * its source in the order of axes in effect there. */
 #ifndef QB_MODEL_GRAPH_H
 #define QB_MODEL_GRAPH_H
 
@@ -120,8 +120,8 @@ struct qb_graph {
     int metadata_count;
 };
 
-/* Loads .onnx or .h5 (by content, not by name) and canonicalizes it. Bad files: one sentence naming node and
- * attribute. */
+/* Loads .onnx, .h5 or .tflite (by content, not by name) and canonicalizes it. Bad files: one sentence naming
+ * node and attribute. */
 enum qb_status qb_model_load(const char *path, struct qb_graph **out, struct qb_error *err);
 void qb_graph_free(struct qb_graph *graph);
 

@@ -7,6 +7,7 @@
 #include "model/keras.h"
 #include "model/onnx.h"
 #include "model/passes.h"
+#include "model/tflite.h"
 
 enum qb_status qb_model_load(const char *path, struct qb_graph **out, struct qb_error *err)
 {
@@ -17,6 +18,8 @@ enum qb_status qb_model_load(const char *path, struct qb_graph **out, struct qb_
     enum qb_status status;
     if (file.size >= sizeof hdf5 && memcmp(file.data, hdf5, sizeof hdf5) == 0) {
         status = qb_keras_import(path, &file, &graph, err);
+    } else if (file.size >= 8 && memcmp(file.data + 4, "TFL3", 4) == 0) {
+        status = qb_tflite_import(path, &file, &graph, err);
     } else {
         status = qb_onnx_import(path, &file, &graph, err);
     }

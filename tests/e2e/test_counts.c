@@ -72,9 +72,9 @@ static void published_models(void **state)
     (void)state;
     e2e_require_data();
     static const char *const files[] = {
-        "models/mlperf-tiny/pretrainedResnet.h5", "models/onnx/resnet8_tf2onnx.onnx",
-        "models/onnx/resnet8_tf2onnx_nchw.onnx",  "models/onnx/resnet8_tf2onnx_keras3.onnx",
-        "models/onnx/resnet8_torch.onnx",
+        "models/mlperf-tiny/pretrainedResnet.h5",  "models/mlperf-tiny/pretrainedResnet.tflite",
+        "models/onnx/resnet8_tf2onnx.onnx",        "models/onnx/resnet8_tf2onnx_nchw.onnx",
+        "models/onnx/resnet8_tf2onnx_keras3.onnx", "models/onnx/resnet8_torch.onnx",
     };
     for (size_t i = 0; i < sizeof files / sizeof files[0]; i++) {
         qbt_require_shared(files[i]);
