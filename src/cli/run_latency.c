@@ -169,13 +169,18 @@ static enum qb_status measure_batch(struct run *run, size_t batch_index, double 
     return status;
 }
 
-static int most_threads(const struct run *run)
+/* Threads that an engine starts commonly inherit the binding of the thread that starts them: then that one
+ * stays free. */
+static bool may_bind(const struct run *run)
 {
-    int most = 1;
+    struct qb_error err;
     for (size_t i = 0; i < run->entry_count; i++) {
-        most = run->entries[i].plan->threads > most ? run->entries[i].plan->threads : most;
+        const struct qb_engine_ops *const ops = qb_engine_find(run->entries[i].plan->engine, &err);
+        if (run->entries[i].plan->threads > 1 && !(ops && ops->free_threads)) {
+            return false;
+        }
     }
-    return most;
+    return true;
 }
 
 enum qb_status run_latency(struct run *run, struct qb_error *err)
@@ -193,9 +198,7 @@ enum qb_status run_latency(struct run *run, struct qb_error *err)
     enum qb_status status = list && candidates ? QB_OK : qb_fail_memory(err, run->entry_count * sizeof *list);
     struct qb_roof roof = {0};
     if (status == QB_OK) {
-        /* Worker threads inherit the mask of the thread that makes them: with several threads nothing is
-         * bound. */
-        if (most_threads(run) == 1) {
+        if (may_bind(run)) {
             qb_bind_thread();
         }
         qb_roof_measure(&roof);

@@ -56,6 +56,7 @@ struct qb_engine_ops {
     enum qb_status (*run)(struct qb_engine *engine, const uint8_t *images, int n, float *logits,
                           struct qb_error *err);
     void (*destroy)(struct qb_engine *engine);
+    bool free_threads; /* its threads go to cores of their own even where the caller is bound to one */
 };
 
 /* First member of every implementation's own struct. */

@@ -10,6 +10,7 @@
 #include <sys/utsname.h>
 #include <hwloc.h>
 
+#include "base/cores.h"
 #include "base/cpu.h"
 #include "base/hash.h"
 
@@ -200,21 +201,5 @@ void qb_machine_describe(struct qb_machine *out)
 
 int qb_bind_thread(void)
 {
-    int result = -1;
-    hwloc_topology_t topology;
-    if (hwloc_topology_init(&topology) != 0) {
-        return result;
-    }
-    const hwloc_bitmap_t set = hwloc_bitmap_alloc();
-    if (set && hwloc_topology_load(topology) == 0 &&
-        hwloc_get_cpubind(topology, set, HWLOC_CPUBIND_THREAD) == 0) {
-        const int last = hwloc_bitmap_last(set);
-        if (last >= 0) {
-            hwloc_bitmap_only(set, (unsigned)last);
-            result = hwloc_set_cpubind(topology, set, HWLOC_CPUBIND_THREAD) == 0 ? 0 : -1;
-        }
-    }
-    hwloc_bitmap_free(set);
-    hwloc_topology_destroy(topology);
-    return result;
+    return qb_cores_bind(pthread_self(), 0) ? 0 : -1;
 }

@@ -18,7 +18,7 @@ struct qb_machine {
 /* Call it before qb_bind_thread: a bound thread may be all that is left of the allowed set. */
 void qb_machine_describe(struct qb_machine *out);
 
-/* Binds the calling thread to one CPU of its allowed set (the last one) through hwloc; 0 when it worked. */
+/* Binds the calling thread to the first place of base/cores.h; 0 when it worked. */
 int qb_bind_thread(void);
 
 #endif

@@ -2,6 +2,8 @@
  * and zero point, and the mixed network of nets.h, over thread counts, batches and taps. test_native ISA
  * [SEED [SECONDS]]: one network a seed from SEED on, for SECONDS or, without, a fixed number of them. Exit
  * code 77 (SKIP) when this CPU lacks the ISA. */
+#include <pthread.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -158,7 +160,11 @@ static void compare_taps(const struct net *net, uint32_t seed, struct qb_engine 
     }
 }
 
-static void compare(struct net *net, uint32_t seed)
+struct threads_and_batch {
+    int threads, batch;
+};
+
+static void compare_on(struct net *net, uint32_t seed, const struct threads_and_batch *shapes, size_t count)
 {
     struct qb_error err;
     struct qb_engine *const reference = make("reference", net, 1, IMAGES);
@@ -169,10 +175,9 @@ static void compare(struct net *net, uint32_t seed)
     assert_non_null(want);
     assert_non_null(got);
     qbt_ok(qb_engine_run(reference, images, IMAGES, want, &err), &err);
-    static const int shapes[][2] = {{1, 1}, {1, IMAGES}, {2, IMAGES}, {3, 4}}; /* threads, batch */
-    for (size_t s = 0; s < sizeof shapes / sizeof shapes[0]; s++) {
-        const int batch = shapes[s][1];
-        struct qb_engine *const native = make("native", net, shapes[s][0], batch);
+    for (size_t s = 0; s < count; s++) {
+        const int batch = shapes[s].batch;
+        struct qb_engine *const native = make("native", net, shapes[s].threads, batch);
         assert_int_equal(native->exactness, QB_EXACT);
         assert_int_equal(native->classes, (int)classes);
         memset(got, 0xff, bytes);
@@ -185,7 +190,7 @@ static void compare(struct net *net, uint32_t seed)
             fail_msg(
                 "seed %u: logits differ from the reference engine's; %d threads, batch %d, %s: repeat with "
                 "test_native %s %u",
-                seed, shapes[s][0], batch, native->implementation, qb_isa_name(isa), seed);
+                seed, shapes[s].threads, batch, native->implementation, qb_isa_name(isa), seed);
         }
         if (batch >= 3 && s == 1) {
             compare_taps(net, seed, reference, native, images, got);
@@ -196,6 +201,14 @@ static void compare(struct net *net, uint32_t seed)
     free(images);
     free(want);
     free(got);
+}
+
+static void compare(struct net *net, uint32_t seed)
+{
+    /* 7 images in batches of 2 and 4 end with one of 1 and of 3. */
+    static const struct threads_and_batch shapes[] = {{1, 1},      {1, IMAGES}, {2, 1}, {3, 1},
+                                                      {2, IMAGES}, {3, 2},      {3, 4}};
+    compare_on(net, seed, shapes, sizeof shapes / sizeof *shapes);
 }
 
 static double now(void)
@@ -250,37 +263,98 @@ static void absurd_scales_fall_back(void **state)
     }
 }
 
-/* Two engines with threads of their own in one process, by turns. */
+/* One of several engines that run at the same time, each from a thread of its own. */
+struct player {
+    pthread_t thread;
+    struct net net;
+    struct qb_engine *engine;
+    int rounds, wrong;
+};
+
+static void *play(void *arg)
+{
+    struct player *const p = arg;
+    uint8_t *const images = net_images(&p->net, IMAGES);
+    const size_t count = IMAGES * (size_t)p->engine->classes, image = qb_shape_count(p->net.nodes[0].dst);
+    float *const want = malloc(count * sizeof(float)), *const got = malloc(count * sizeof(float));
+    struct qb_error err;
+    p->wrong = !want || !got || qb_engine_run(p->engine, images, IMAGES, want, &err) != QB_OK;
+    for (int round = 0; round < p->rounds && !p->wrong; round++) {
+        const int first = round % IMAGES, n = 1 + round % (IMAGES - first);
+        const size_t at = (size_t)first * (size_t)p->engine->classes;
+        p->wrong = qb_engine_run(p->engine, images + (size_t)first * image, n, got, &err) != QB_OK ||
+                   memcmp(got, want + at, (size_t)(n * p->engine->classes) * sizeof(float)) != 0;
+    }
+    free(images);
+    free(want);
+    free(got);
+    return NULL;
+}
+
 static void engines_do_not_meet(void **state)
 {
     (void)state;
-    struct net a, b;
-    random_net(&a, 11);
-    random_net(&b, 12);
-    struct qb_engine *const first = make("native", &a, 2, IMAGES), *const second =
-                                                                       make("native", &b, 3, IMAGES);
-    uint8_t *const images_a = net_images(&a, IMAGES), *const images_b = net_images(&b, IMAGES);
-    const size_t count_a = IMAGES * (size_t)first->classes, count_b = IMAGES * (size_t)second->classes;
-    float *const want_a = malloc(count_a * sizeof(float)), *const want_b = malloc(count_b * sizeof(float)),
-                 *const got = malloc((count_a + count_b) * sizeof(float));
-    struct qb_error err;
-    qbt_ok(qb_engine_run(first, images_a, IMAGES, want_a, &err), &err);
-    qbt_ok(qb_engine_run(second, images_b, IMAGES, want_b, &err), &err);
-    for (int round = 0; round < 200; round++) {
-        qbt_ok(qb_engine_run(first, images_a, IMAGES, got, &err), &err);
-        qbt_ok(qb_engine_run(second, images_b, IMAGES, got + count_a, &err), &err);
-        assert_memory_equal(got, want_a, count_a * sizeof(float));
-        assert_memory_equal(got + count_a, want_b, count_b * sizeof(float));
+    struct player players[2];
+    for (int i = 0; i < 2; i++) {
+        players[i].rounds = 200;
+        random_net(&players[i].net, 11 + (uint32_t)i);
+        players[i].engine = make("native", &players[i].net, 2 + i, IMAGES);
     }
-    free(images_a);
-    free(images_b);
-    free(want_a);
-    free(want_b);
-    free(got);
-    qb_engine_free(first);
-    qb_engine_free(second);
-    net_free(&a);
-    net_free(&b);
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(pthread_create(&players[i].thread, NULL, play, &players[i]), 0);
+    }
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(pthread_join(players[i].thread, NULL), 0);
+        assert_int_equal(players[i].wrong, 0);
+        qb_engine_free(players[i].engine);
+        net_free(&players[i].net);
+    }
+}
+
+/* Neither a second thread nor its end changes where the caller may run. */
+static void the_caller_stays_free(void **state)
+{
+    (void)state;
+    struct net net;
+    cpu_set_t before, after;
+    struct qb_error err;
+    random_net(&net, 11);
+    assert_int_equal(sched_getaffinity(0, sizeof before, &before), 0);
+    struct qb_engine *const engine = make("native", &net, 2, 1);
+    uint8_t *const images = net_images(&net, 1);
+    float *const logits = calloc((size_t)engine->classes, sizeof *logits);
+    for (int i = 0; i < 3; i++) {
+        qbt_ok(qb_engine_run(engine, images, 1, logits, &err), &err);
+    }
+    qb_engine_free(engine);
+    assert_int_equal(sched_getaffinity(0, sizeof after, &after), 0);
+    assert_true(CPU_EQUAL(&before, &after));
+    free(images);
+    free(logits);
+    net_free(&net);
+}
+
+/* The whole network on several threads, with the sizes that steps are divided at: rows, blocks of channels,
+ * and neither. */
+static void divided_images(void **state)
+{
+    (void)state;
+    for (int threads = 2; threads <= 5; threads++) {
+        struct net net;
+        net_init(&net, QB_ARITHMETIC_FBGEMM, 7, (struct qb_shape){32, 32, 3}, 0.0173F, 114);
+        struct net_conv c = {
+            .oc = 64, .kh = 3, .kw = 3, .stride_h = 2, .stride_w = 2, .pad_t = 1, .pad_l = 1};
+        c.pad_b = c.pad_r = 1;
+        for (int side = 16; side >= 1; side /= 2) { /* 16 rows .. 1 row of 64 channels */
+            c.src = net_conv(&net, &c);
+        }
+        net_dense(&net, c.src, 500, false, 3);
+        compare_on(&net, 7, &(struct threads_and_batch){threads, 1}, 1);
+        struct qb_engine *const engine = make("native", &net, threads, 1);
+        assert_non_null(strstr(engine->implementation, "steps of one image divided"));
+        qb_engine_free(engine);
+        net_free(&net);
+    }
 }
 
 int main(int argc, char **argv)
@@ -297,10 +371,9 @@ int main(int argc, char **argv)
     first_seed = argc > 2 ? (uint32_t)strtoul(argv[2], NULL, 0) : 1;
     seconds = argc > 3 ? strtod(argv[3], NULL) : 0.0;
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(random_networks),
-        cmocka_unit_test(mixed_networks),
-        cmocka_unit_test(absurd_scales_fall_back),
-        cmocka_unit_test(engines_do_not_meet),
+        cmocka_unit_test(random_networks),         cmocka_unit_test(mixed_networks),
+        cmocka_unit_test(absurd_scales_fall_back), cmocka_unit_test(divided_images),
+        cmocka_unit_test(engines_do_not_meet),     cmocka_unit_test(the_caller_stays_free),
     };
     return cmocka_run_group_tests_name(argv[1], tests, NULL, NULL);
 }

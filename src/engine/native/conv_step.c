@@ -150,6 +150,21 @@ static enum qb_status weight_zero_points(struct qb_arena *arena, const struct qb
     return QB_OK;
 }
 
+enum qb_status qb_native_pack_conv(struct qb_native_plan *plan, const struct qb_conv *c,
+                                   struct qb_arena *arena, struct qb_native_step *step, struct qb_error *err)
+{
+    const struct qb_conv_impl *const impl = step->run;
+    void *const packed = qb_native_array(arena, impl->packed_bytes(c), 1, err);
+    if (!packed) {
+        return err->status;
+    }
+    impl->pack(c, packed);
+    const size_t scratch = impl->scratch_bytes(c);
+    plan->scratch_bytes = scratch > plan->scratch_bytes ? scratch : plan->scratch_bytes;
+    step->packed = packed;
+    return QB_OK;
+}
+
 enum qb_status qb_native_make_conv(struct qb_native_maker *m, int node, struct qb_native_step *step,
                                    struct qb_error *err)
 {
@@ -183,19 +198,7 @@ enum qb_status qb_native_make_conv(struct qb_native_maker *m, int node, struct q
     }
     const bool limited = within_limit(n, &graph->nodes[n->src[0]].q, &c->tail);
     const struct qb_conv_impl *const impl = qb_conv_select(limited ? m->plan->isa : QB_ISA_REF);
-    void *const packed = qb_native_array(m->arena, impl->packed_bytes(c), 1, err);
-    if (!packed) {
-        return err->status;
-    }
-    impl->pack(c, packed);
-    c->wei = NULL;
-    const size_t scratch = impl->scratch_bytes(c);
-    m->scratch_bytes = scratch > m->scratch_bytes ? scratch : m->scratch_bytes;
-    *step = (struct qb_native_step){.op = QB_QOP_CONV,
-                                    .node = node,
-                                    .src = {n->src[0], residual},
-                                    .run = impl,
-                                    .args = c,
-                                    .packed = packed};
-    return QB_OK;
+    *step = (struct qb_native_step){
+        .op = QB_QOP_CONV, .node = node, .src = {n->src[0], residual}, .run = impl, .args = c};
+    return qb_native_pack_conv(m->plan, c, m->arena, step, err);
 }

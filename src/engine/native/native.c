@@ -1,7 +1,10 @@
 /* The native engine's entry in the engine table: plan, workspaces, threads, taps. See native.h. */
 #include "engine/native/native.h"
 
+#include <stdatomic.h>
+
 #include "engine/native/plan.h"
+#include "engine/native/split.h"
 #include "engine/native/workers.h"
 
 struct native {
@@ -9,6 +12,8 @@ struct native {
     struct qb_arena *arena; /* owns this struct and all memory that belongs to it */
     const struct qb_qgraph *graph;
     struct qb_native_plan plan;
+    struct qb_native_split split; /* divided == 0: an image stays in one thread */
+    int threads;
     uint8_t **workspaces; /* [threads] */
     size_t image_bytes;
     struct qb_workers *workers;
@@ -21,7 +26,7 @@ struct native {
 
 static uint8_t *make_workspace(struct native *e, const struct qb_native_plan *plan, struct qb_error *err)
 {
-    uint8_t *const workspace = qb_native_array(e->arena, plan->workspace_bytes, 1, err);
+    uint8_t *const workspace = qb_native_array(e->arena, qb_native_plan_bytes(plan), 1, err);
     if (workspace) {
         qb_native_plan_prepare(plan, workspace);
     }
@@ -37,29 +42,58 @@ static void destroy(struct qb_engine *engine)
     }
 }
 
+/* More threads than images at a time help only where an image can be divided. */
+static enum qb_status choose_threads(struct native *e, const struct qb_engine_options *options,
+                                     struct qb_error *err)
+{
+    if (options->threads > 1) {
+        QB_TRY(qb_native_split_make(&e->plan, options->threads, e->arena, &e->split, err));
+    }
+    e->threads = e->split.divided || options->threads < options->batch ? options->threads : options->batch;
+    return QB_OK;
+}
+
+/* "avx512vnni, 2 threads bound to cores (an image each, or 12 of 14 steps of one divided): conv:3x3 ..." */
+static enum qb_status describe(struct native *e, const char *isa, struct qb_error *err)
+{
+    const char *threads = "";
+    if (e->threads > 1) {
+        const bool many = e->base.batch > 1;
+        const char *const bound = qb_workers_bound(e->workers) ? "bound to cores" : "not bound",
+                          *const images = many ? "an image each" : "";
+        threads =
+            e->split.divided
+                ? qb_arena_printf(e->arena,
+                                  ", %d threads %s (%s%s%d of %d steps of one image divided):", e->threads,
+                                  bound, images, many ? ", or " : "", e->split.divided, e->plan.count)
+                : qb_arena_printf(e->arena, ", %d threads %s (%s):", e->threads, bound, images);
+    }
+    e->base.implementation =
+        threads ? qb_arena_printf(e->arena, "%s%s %s", isa, threads, e->plan.text) : NULL;
+    return e->base.implementation ? QB_OK : qb_fail_memory(err, 4096);
+}
+
 static enum qb_status fill(struct native *e, const struct qb_engine_options *options, struct qb_error *err)
 {
-    const int threads = options->threads < options->batch ? options->threads : options->batch;
     const struct qb_qgraph *const graph = e->graph;
     const struct qb_conv_impl *const best = qb_conv_select(options->isa);
     QB_TRY(qb_native_plan_make(graph, options->isa, true, e->arena, &e->plan, err));
-    e->workspaces = qb_native_array(e->arena, (size_t)threads, sizeof *e->workspaces, err);
+    QB_TRY(choose_threads(e, options, err));
+    e->workspaces = qb_native_array(e->arena, (size_t)e->threads, sizeof *e->workspaces, err);
     if (!e->workspaces) {
         return err->status;
     }
-    for (int i = 0; i < threads; i++) {
+    for (int i = 0; i < e->threads; i++) {
         e->workspaces[i] = make_workspace(e, &e->plan, err);
         if (!e->workspaces[i]) {
             return err->status;
         }
     }
-    QB_TRY(qb_workers_create(threads, &e->workers, err));
+    QB_TRY(qb_workers_create(e->threads, &e->workers, err));
     e->image_bytes = qb_shape_count(graph->nodes[0].dst);
     e->base.classes = (int)qb_shape_count(graph->nodes[qb_qgraph_logits(graph)].dst);
     e->base.isa = best->name;
-    e->base.implementation = qb_arena_printf(e->arena, "%s %s%s", best->name, e->plan.text,
-                                             options->threads > 1 ? "; one image a thread" : "");
-    return e->base.implementation ? QB_OK : qb_fail_memory(err, 4096);
+    return describe(e, best->name, err);
 }
 
 static enum qb_status create(const struct qb_qgraph *graph, const struct qb_engine_options *options,
@@ -93,14 +127,50 @@ struct job {
     const struct native *engine;
     const uint8_t *images;
     float *logits;
+    int n;
+    atomic_int next; /* image, where each has a worker of its own */
 };
 
-static void run_image(void *ctx, int worker, int index)
+static void run_image(const struct job *job, int worker, int index)
 {
-    const struct job *const job = ctx;
     const struct native *const e = job->engine;
     qb_native_plan_run(&e->plan, e->workspaces[worker], job->images + (size_t)index * e->image_bytes,
                        job->logits + (size_t)index * (size_t)e->base.classes);
+}
+
+static void run_images(void *ctx, int worker)
+{
+    struct job *const job = ctx;
+    for (int i; (i = atomic_fetch_add_explicit(&job->next, 1, memory_order_relaxed)) < job->n;) {
+        run_image(job, worker, i);
+    }
+}
+
+/* One image after the other, each on all workers. */
+static void run_divided(void *ctx, int worker)
+{
+    const struct job *const job = ctx;
+    const struct native *const e = job->engine;
+    const struct qb_native_split *const split = &e->split;
+    uint8_t *const workspace = e->workspaces[0], *const scratch = e->workspaces[worker] + e->plan.scratch;
+    for (int i = 0; i < job->n; i++) {
+        const uint8_t *const image = job->images + (size_t)i * e->image_bytes;
+        const struct qb_native_step *part = split->parts + worker;
+        for (int step = 0; step < e->plan.count; step++, part += split->threads) {
+            if (split->meet[step] || (step == 0 && i > 0)) {
+                qb_workers_meet(e->workers, worker);
+            }
+            if (part->run) {
+                qb_native_plan_step(&e->plan, part, workspace, scratch, image);
+            }
+        }
+        if (split->meet_logits) {
+            qb_workers_meet(e->workers, worker);
+        }
+        if (worker == 0) {
+            qb_native_plan_logits(&e->plan, workspace, job->logits + (size_t)i * (size_t)e->base.classes);
+        }
+    }
 }
 
 static enum qb_status prepare_taps(struct native *e, struct qb_error *err)
@@ -149,11 +219,18 @@ static enum qb_status run(struct qb_engine *engine, const uint8_t *images, int n
                           struct qb_error *err)
 {
     struct native *const e = (struct native *)engine;
-    struct job job = {.engine = e, .images = images, .logits = logits};
+    struct job job = {.engine = e, .images = images, .logits = logits, .n = n};
     if (engine->tap) {
         return run_with_taps(e, &job, n, err);
     }
-    qb_workers_run(e->workers, run_image, &job, n);
+    const bool divided = n < e->threads && e->split.divided;
+    if (divided) {
+        qb_workers_run(e->workers, run_divided, &job);
+    } else if (n == 1) {
+        run_image(&job, 0, 0);
+    } else {
+        qb_workers_run(e->workers, run_images, &job);
+    }
     return QB_OK;
 }
 
@@ -164,4 +241,5 @@ const struct qb_engine_ops qb_native_ops = {
     .create_int8 = create,
     .run = run,
     .destroy = destroy,
+    .free_threads = true,
 };

@@ -163,7 +163,7 @@ static enum qb_status make_step(struct qb_native_maker *m, int node, struct qb_n
 {
     const struct qb_native_fusion *const f = &m->fusions[node];
     const enum qb_qop op = m->graph->nodes[f->base].op;
-    *step = (struct qb_native_step){.op = op, .node = node};
+    *step = (struct qb_native_step){.op = op, .node = node, .src = {-1, -1}};
     if (f->conv >= 0) {
         return qb_native_make_conv(m, node, step, err);
     }
@@ -181,6 +181,19 @@ static enum qb_status make_step(struct qb_native_maker *m, int node, struct qb_n
     case QB_QOP_CONSTANT: break;
     }
     return QB_OK;
+}
+
+/* Where a whole step reads and writes. */
+static void place(const struct qb_native_plan *plan, struct qb_native_step *s)
+{
+    const struct qb_native_tensor *const dst = &plan->tensors[s->node];
+    s->rows = dst->shape.h;
+    s->to = dst->offset + dst->origin;
+    for (int i = 0; i < 2; i++) {
+        if (s->src[i] >= 0) {
+            s->from[i] = plan->tensors[s->src[i]].offset + plan->tensors[s->src[i]].origin;
+        }
+    }
 }
 
 /* "conv:3x3,skip add[conv_2]:3x3,skip+add ...": a kernel other than the plan's own ISA is named. */
@@ -226,16 +239,20 @@ enum qb_status qb_native_plan_make(const struct qb_qgraph *graph, enum qb_isa is
     for (int i = 0; i < graph->count; i++) {
         if (!fusions[i].absorbed) {
             QB_TRY(make_step(&maker, i, &plan.steps[plan.count], err));
-            plan.count++;
+            place(&plan, &plan.steps[plan.count++]);
         }
     }
-    plan.workspace_bytes = round_up(plan.scratch + maker.scratch_bytes, 64);
     plan.text = describe(&maker, err);
     if (!plan.text) {
         return err->status;
     }
     *out = plan;
     return QB_OK;
+}
+
+size_t qb_native_plan_bytes(const struct qb_native_plan *plan)
+{
+    return round_up(plan->scratch + plan->scratch_bytes, 64);
 }
 
 void qb_native_plan_prepare(const struct qb_native_plan *plan, uint8_t *workspace)
@@ -248,33 +265,28 @@ void qb_native_plan_prepare(const struct qb_native_plan *plan, uint8_t *workspac
     }
 }
 
-static void run_step(const struct qb_native_plan *plan, const struct qb_native_step *s, uint8_t *workspace,
-                     const uint8_t *image)
+void qb_native_plan_step(const struct qb_native_plan *plan, const struct qb_native_step *s,
+                         uint8_t *workspace, uint8_t *scratch, const uint8_t *image)
 {
-    const struct qb_native_tensor *const dst = &plan->tensors[s->node], *const a = &plan->tensors[s->src[0]];
-    uint8_t *const to = workspace + dst->offset + dst->origin;
-    const uint8_t *const from = workspace + a->offset + a->origin;
-    const size_t rows = (size_t)dst->shape.h, bytes = (size_t)dst->shape.w * dst->step;
+    const struct qb_native_tensor *const dst = &plan->tensors[s->node];
+    const struct qb_native_tensor *const a = s->src[0] >= 0 ? &plan->tensors[s->src[0]] : NULL,
+                                         *const b = s->src[1] >= 0 ? &plan->tensors[s->src[1]] : NULL;
+    uint8_t *const to = workspace + s->to;
+    const uint8_t *const from = workspace + s->from[0], *const second = b ? workspace + s->from[1] : NULL;
+    const size_t rows = (size_t)s->rows, bytes = (size_t)dst->shape.w * dst->step;
     switch (s->op) {
     case QB_QOP_INPUT:
         ((const struct qb_quantize_impl *)s->run)
-            ->run(s->args, image, dst->shape.h, dst->shape.w, dst->shape.c, to, dst->step, dst->pitch);
+            ->run(s->args, image + s->image, s->rows, dst->shape.w, dst->shape.c, to, dst->step, dst->pitch);
         break;
     case QB_QOP_CONV:
-    case QB_QOP_DENSE: {
-        const struct qb_native_tensor *const res = s->src[1] >= 0 ? &plan->tensors[s->src[1]] : NULL;
-        ((const struct qb_conv_impl *)s->run)
-            ->run(s->args, s->packed, from, res ? workspace + res->offset + res->origin : NULL, to,
-                  workspace + plan->scratch);
+    case QB_QOP_DENSE:
+        ((const struct qb_conv_impl *)s->run)->run(s->args, s->packed, from, second, to, scratch);
         break;
-    }
-    case QB_QOP_ADD: {
-        const struct qb_native_tensor *const b = &plan->tensors[s->src[1]];
+    case QB_QOP_ADD:
         ((const struct qb_add_impl *)s->run)
-            ->run(s->args, rows, bytes, from, a->pitch, workspace + b->offset + b->origin, b->pitch, to,
-                  dst->pitch);
+            ->run(s->args, rows, bytes, from, a->pitch, second, b->pitch, to, dst->pitch);
         break;
-    }
     case QB_QOP_RELU:
         ((const struct qb_relu_impl *)s->run)
             ->run(dst->zero_point, rows, bytes, from, a->pitch, to, dst->pitch);
@@ -285,12 +297,8 @@ static void run_step(const struct qb_native_plan *plan, const struct qb_native_s
     }
 }
 
-void qb_native_plan_run(const struct qb_native_plan *plan, uint8_t *workspace, const uint8_t *image,
-                        float *logits)
+void qb_native_plan_logits(const struct qb_native_plan *plan, const uint8_t *workspace, float *logits)
 {
-    for (int i = 0; i < plan->count; i++) {
-        run_step(plan, &plan->steps[i], workspace, image);
-    }
     const int last = qb_qgraph_logits(plan->graph);
     const struct qb_native_tensor *const t = &plan->tensors[last];
     const struct qb_qparams *const q = &plan->graph->nodes[last].q;
@@ -302,6 +310,15 @@ void qb_native_plan_run(const struct qb_native_plan *plan, uint8_t *workspace, c
             }
         }
     }
+}
+
+void qb_native_plan_run(const struct qb_native_plan *plan, uint8_t *workspace, const uint8_t *image,
+                        float *logits)
+{
+    for (int i = 0; i < plan->count; i++) {
+        qb_native_plan_step(plan, &plan->steps[i], workspace, workspace + plan->scratch, image);
+    }
+    qb_native_plan_logits(plan, workspace, logits);
 }
 
 void qb_native_plan_tensor(const struct qb_native_plan *plan, const uint8_t *workspace, int node,

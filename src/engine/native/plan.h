@@ -30,13 +30,16 @@ struct qb_native_tensor {
     uint8_t zero_point;
 };
 
-/* One kernel call; `node` is also the tensor it writes. */
+/* One kernel call; `node` is also the tensor it writes, whole or (split.h) a part of it. */
 struct qb_native_step {
     enum qb_qop op; /* DENSE is a CONV */
     int node, src[2];
     const void *run;  /* the table entry: struct qb_conv_impl, qb_addition_impl ... by op */
     const void *args; /* what the kernel is called with: struct qb_conv, qb_addition ... */
     const void *packed;
+    int rows;           /* of dst */
+    size_t image;       /* INPUT: where it begins to read the image; bytes */
+    size_t from[2], to; /* bytes from the workspace's start; from[1] where src[1] is not -1 */
 };
 
 struct qb_native_plan {
@@ -45,20 +48,26 @@ struct qb_native_plan {
     struct qb_native_tensor *tensors; /* [graph->count] */
     struct qb_native_step *steps;
     int count;
-    size_t scratch;         /* offset in the workspace */
-    size_t workspace_bytes; /* multiple of 64 */
-    const char *text;       /* kernels and paths chosen, step by step */
+    size_t scratch;       /* offset in the workspace, at its end */
+    size_t scratch_bytes; /* of the greediest step */
+    const char *text;     /* kernels and paths chosen, step by step */
 };
 
 /* fuse: with additions and ReLUs in the tails of convolutions; without, every node has its tensor. Memory
  * from `arena`. */
 enum qb_status qb_native_plan_make(const struct qb_qgraph *graph, enum qb_isa isa, bool fuse,
                                    struct qb_arena *arena, struct qb_native_plan *out, struct qb_error *err);
+/* Bytes of a workspace: a multiple of 64. */
+size_t qb_native_plan_bytes(const struct qb_native_plan *plan);
 /* Fills the frames; once for each workspace (64-byte aligned). */
 void qb_native_plan_prepare(const struct qb_native_plan *plan, uint8_t *workspace);
 /* One image. */
 void qb_native_plan_run(const struct qb_native_plan *plan, uint8_t *workspace, const uint8_t *image,
                         float *logits);
+/* Its two halves: a step (scratch may belong to another workspace), and the logits behind the last one. */
+void qb_native_plan_step(const struct qb_native_plan *plan, const struct qb_native_step *step,
+                         uint8_t *workspace, uint8_t *scratch, const uint8_t *image);
+void qb_native_plan_logits(const struct qb_native_plan *plan, const uint8_t *workspace, float *logits);
 /* Codes of one node without frame and filling, NHWC. */
 void qb_native_plan_tensor(const struct qb_native_plan *plan, const uint8_t *workspace, int node,
                            uint8_t *out);
@@ -69,10 +78,12 @@ struct qb_native_maker {
     const struct qb_native_fusion *fusions;
     struct qb_arena *arena;
     struct qb_native_plan *plan;
-    size_t scratch_bytes; /* of the greediest step */
 };
 enum qb_status qb_native_make_conv(struct qb_native_maker *maker, int node, struct qb_native_step *step,
                                    struct qb_error *err);
+/* Packs the weights of a convolution step for its kernel, and sees to its scratch memory. */
+enum qb_status qb_native_pack_conv(struct qb_native_plan *plan, const struct qb_conv *conv,
+                                   struct qb_arena *arena, struct qb_native_step *step, struct qb_error *err);
 /* Memory of the arena; on failure NULL, and err is set. */
 void *qb_native_array(struct qb_arena *arena, size_t count, size_t size, struct qb_error *err);
 

@@ -1,4 +1,6 @@
-/* Worker threads: see workers.h. A job is announced by a new number; workers draw items from one counter. */
+/* Worker threads: see workers.h. A job is announced by a new number. Meetings and ends of jobs are counters,
+ * one cache line a worker, written by that worker alone: no read-modify-write, one line to fetch from each
+ * of the others. */
 #include "engine/native/workers.h"
 
 #include <pthread.h>
@@ -6,40 +8,42 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
-#include <stdbool.h>
 
-/* Looks at the number before a thread gives up its CPU: some tens of microseconds. */
-enum { SPINS = 1000 };
+#include "base/cores.h"
 
-struct qb_workers {
-    int threads; /* the caller included */
-    qb_workers_fn *fn;
-    void *ctx;
-    int count;
-    atomic_int next;    /* item */
-    atomic_int working; /* workers that have not finished the job */
-    atomic_uint job;    /* its number */
-    atomic_int asleep;
-    atomic_bool stop;
-    pthread_mutex_t mutex;
-    pthread_cond_t wake;
-    int started;
-    struct worker {
-        struct qb_workers *workers;
-        pthread_t thread;
-        int number;
-    } list[];
+/* Looks at a number before a thread gives up its CPU: some tens of microseconds. */
+enum { SPINS = 1000, LINE = 64 };
+
+struct worker {
+    _Alignas(LINE) atomic_uint met; /* meetings */
+    atomic_uint finished;           /* number of its last job */
+    struct qb_workers *workers;
+    pthread_t thread;
+    int number;
 };
 
-static void pause_cpu(void)
-{
-    __builtin_ia32_pause();
-}
+struct qb_workers {
+    atomic_uint job; /* its number */
+    atomic_bool stop;
+    qb_workers_fn *fn;
+    void *ctx;
+    int threads; /* the caller included */
+    int spins;   /* 0: more threads than CPUs */
+    int started; /* workers, the caller included */
+    bool bound, may_move;
+    _Alignas(LINE) atomic_int asleep;
+    pthread_mutex_t mutex;
+    pthread_cond_t wake;
+    struct worker list[];
+};
 
-static void work(struct qb_workers *w, int number)
+/* The i-th look at something that another thread will write. */
+static void wait_a_bit(const struct qb_workers *w, int i)
 {
-    for (int i; (i = atomic_fetch_add(&w->next, 1)) < w->count;) {
-        w->fn(w->ctx, number, i);
+    if (i < w->spins) {
+        __builtin_ia32_pause();
+    } else {
+        sched_yield();
     }
 }
 
@@ -47,11 +51,11 @@ static void work(struct qb_workers *w, int number)
  * the number before it counts sleepers: one of them sees the other. */
 static void await_job(struct qb_workers *w, unsigned seen)
 {
-    for (int i = 0; i < SPINS; i++) {
+    for (int i = 0; i < w->spins; i++) {
         if (atomic_load_explicit(&w->job, memory_order_acquire) != seen) {
             return;
         }
-        pause_cpu();
+        __builtin_ia32_pause();
     }
     pthread_mutex_lock(&w->mutex);
     atomic_fetch_add(&w->asleep, 1);
@@ -74,63 +78,104 @@ static void announce(struct qb_workers *w)
 
 static void *worker_main(void *arg)
 {
-    const struct worker *const me = arg;
+    struct worker *const me = arg;
     struct qb_workers *const w = me->workers;
     for (unsigned seen = 0;; seen++) {
         await_job(w, seen);
-        if (atomic_load(&w->stop)) {
+        if (atomic_load_explicit(&w->stop, memory_order_acquire)) {
             return NULL;
         }
-        work(w, me->number);
-        atomic_fetch_sub(&w->working, 1);
+        w->fn(w->ctx, me->number);
+        atomic_store_explicit(&me->finished, seen + 1, memory_order_release);
     }
+}
+
+/* Place 0 is left to the caller. */
+static void bind(struct qb_workers *w)
+{
+    w->bound = w->threads > 1 && w->threads <= qb_cores_distinct();
+    for (int i = 1; w->bound && i < w->threads; i++) {
+        w->bound = qb_cores_bind(w->list[i].thread, i);
+    }
+    w->may_move = w->bound;
 }
 
 enum qb_status qb_workers_create(int threads, struct qb_workers **out, struct qb_error *err)
 {
-    const size_t bytes = sizeof(struct qb_workers) + (size_t)(threads - 1) * sizeof(struct worker);
-    struct qb_workers *const w = calloc(1, bytes);
+    const size_t bytes = sizeof(struct qb_workers) + (size_t)threads * sizeof(struct worker);
+    struct qb_workers *const w = aligned_alloc(LINE, bytes);
     if (!w) {
         return qb_fail_memory(err, bytes);
     }
+    memset(w, 0, bytes);
     w->threads = threads;
+    w->started = 1;
+    w->spins = threads <= qb_cores_count() ? SPINS : 0;
     pthread_mutex_init(&w->mutex, NULL);
     pthread_cond_init(&w->wake, NULL);
-    for (int i = 0; i < threads - 1; i++) {
-        w->list[i] = (struct worker){.workers = w, .number = i + 1};
+    for (int i = 1; i < threads; i++) {
+        w->list[i].workers = w;
+        w->list[i].number = i;
         const int error = pthread_create(&w->list[i].thread, NULL, worker_main, &w->list[i]);
         if (error) {
             qb_workers_free(w);
             return qb_fail(err, QB_EIO,
                            "engine native: thread %d of %d could not be started: %s; ask for fewer threads",
-                           i + 2, threads, strerror(error));
+                           i + 1, threads, strerror(error));
         }
         w->started++;
     }
+    bind(w);
     *out = w;
     return QB_OK;
 }
 
-void qb_workers_run(struct qb_workers *w, qb_workers_fn *fn, void *ctx, int count)
+bool qb_workers_bound(const struct qb_workers *w)
 {
-    if (count == 1 || w->started == 0) {
-        for (int i = 0; i < count; i++) {
-            fn(ctx, 0, i);
+    return w->bound;
+}
+
+/* The system may have put the caller where a worker is bound. */
+static void step_aside(struct qb_workers *w)
+{
+    const int cpu = sched_getcpu();
+    for (int i = 1; w->may_move && i < w->threads; i++) {
+        if (qb_cores_cpu(i) == cpu) {
+            w->may_move = qb_cores_move(0);
+            return;
         }
+    }
+}
+
+void qb_workers_run(struct qb_workers *w, qb_workers_fn *fn, void *ctx)
+{
+    if (w->threads == 1) {
+        fn(ctx, 0);
         return;
     }
+    step_aside(w);
     w->fn = fn;
     w->ctx = ctx;
-    w->count = count;
-    atomic_store(&w->next, 0);
-    atomic_store(&w->working, w->started);
     announce(w);
-    work(w, 0);
-    for (int i = 0; atomic_load_explicit(&w->working, memory_order_acquire) > 0; i++) {
-        if (i < SPINS) {
-            pause_cpu();
-        } else {
-            sched_yield();
+    fn(ctx, 0);
+    const unsigned job = atomic_load_explicit(&w->job, memory_order_relaxed);
+    for (int i = 1; i < w->threads; i++) {
+        for (int look = 0; atomic_load_explicit(&w->list[i].finished, memory_order_acquire) != job; look++) {
+            wait_a_bit(w, look);
+        }
+    }
+}
+
+void qb_workers_meet(struct qb_workers *w, int worker)
+{
+    atomic_uint *const mine = &w->list[worker].met;
+    const unsigned met = atomic_load_explicit(mine, memory_order_relaxed) + 1;
+    atomic_store_explicit(mine, met, memory_order_release);
+    for (int i = 0; i < w->threads; i++) {
+        const atomic_uint *const theirs = &w->list[i].met;
+        /* Another may be one meeting ahead, never more: the difference survives the wrap. */
+        for (int look = 0; atomic_load_explicit(theirs, memory_order_acquire) - met > 1; look++) {
+            wait_a_bit(w, look);
         }
     }
 }
@@ -140,9 +185,9 @@ void qb_workers_free(struct qb_workers *w)
     if (!w) {
         return;
     }
-    atomic_store(&w->stop, true);
+    atomic_store_explicit(&w->stop, true, memory_order_release);
     announce(w);
-    for (int i = 0; i < w->started; i++) {
+    for (int i = 1; i < w->started; i++) {
         pthread_join(w->list[i].thread, NULL);
     }
     pthread_cond_destroy(&w->wake);
