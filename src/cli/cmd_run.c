@@ -75,6 +75,10 @@ static void print_plan(const struct qb_plan *plan)
 {
     printf("%s (%s): model %s, calibration %s %u per class, batch %u\n", plan->name, plan->path, plan->model,
            plan->calibration.sampler, plan->calibration.per_class, plan->calibration.batch_size);
+    if (plan->calibration.repeat > 1) {
+        printf("each scheme on %u calibration sets, seeds %u to %u\n", plan->calibration.repeat,
+               plan->calibration.seed, plan->calibration.seed + plan->calibration.repeat - 1);
+    }
     printf("%-20s %-14s %-12s %s\n", "scheme", "engine", "isa", "threads");
     for (size_t i = 0; i < plan->entry_count; i++) {
         const struct qb_plan_entry *const e = &plan->entries[i];
@@ -224,6 +228,7 @@ static void run_free(struct run *run)
         qb_qgraph_free(run->schemes[i].qgraph);
         qb_outputs_free(&run->schemes[i].exact);
     }
+    free(run->networks);
     qb_outputs_free(&run->fp32);
     qb_sample_free(&run->sample);
     qb_dataset_free(&run->train);

@@ -14,7 +14,9 @@ struct run_scheme {
     const struct qb_scheme *scheme;
     struct qb_qgraph *qgraph; /* NULL until needed, and for fp32 */
     struct qb_outputs exact;  /* outputs under the scheme's own arithmetic; count 0 until needed */
-    struct qb_error failure;  /* status QB_OK unless the scheme could not be quantized */
+    int64_t set_correct[QB_MAX_CALIBRATION_SETS]; /* right answers of each calibration set measured so far */
+    unsigned set_count;
+    struct qb_error failure; /* status QB_OK unless the scheme could not be quantized */
 };
 
 /* One combination of the plan, and its rows: one a batch size. */
@@ -47,6 +49,14 @@ struct run {
     struct run_scheme *schemes;
     struct run_entry *entries;
     size_t entry_count;
+    struct run_network *networks; /* integer networks of other calibration sets that were scored */
+    size_t network_count;
+};
+
+/* A scored integer network: schemes whose calibration sets come to the same one share its answer. */
+struct run_network {
+    char hash[QB_HASH64_HEX];
+    int64_t correct;
 };
 
 /* The entries of the plan, each once, those of `only_isa` when it is not NULL. */
@@ -76,6 +86,17 @@ enum qb_status run_accuracy(struct run *run, struct qb_error *err);
 /* For an entry whose accuracy came from the store: makes its integer graph and computes the first images'
  * outputs anew, checked as a scored entry's are, so that what is timed can be compared with them. */
 enum qb_status run_accuracy_head(struct run *run, struct run_entry *entry, struct qb_error *err);
+
+/* run_sets.c: calibrates and scores the scheme of a scored entry on the calibration sets that the plan asks
+ * for and its rows do not hold, storing the rows after each. */
+bool run_wants_sets(const struct run *run, const struct run_entry *entry);
+enum qb_status run_sets(struct run *run, struct run_entry *entry, struct qb_error *err);
+
+/* The scheme's own integer graph, made when needed. */
+enum qb_status run_scheme_qgraph(struct run *run, struct run_scheme *s, struct qb_error *err);
+/* s->exact: outputs of s->qgraph in the scheme's own arithmetic on all images, checked against the reference
+ * engine. */
+enum qb_status run_exact_outputs(struct run *run, struct run_scheme *s, struct qb_error *err);
 
 /* Times all entries, interleaved, when a row lacks its latency, and stores the rows. */
 enum qb_status run_latency(struct run *run, struct qb_error *err);

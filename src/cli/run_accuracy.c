@@ -94,7 +94,7 @@ static enum qb_status compute_reference(const struct run *run, const struct run_
     return compute(run, &pass, out, &facts, err);
 }
 
-static enum qb_status scheme_qgraph(struct run *run, struct run_scheme *s, struct qb_error *err)
+enum qb_status run_scheme_qgraph(struct run *run, struct run_scheme *s, struct qb_error *err)
 {
     if (s->qgraph || s->scheme->fp32) {
         return QB_OK;
@@ -170,9 +170,8 @@ static int64_t count_changed(const struct qb_outputs *a, const struct qb_outputs
     return changed;
 }
 
-/* Outputs of the scheme's own arithmetic on all images, by the native engine where it can, else by the
- * reference. */
-static enum qb_status exact_outputs(struct run *run, struct run_scheme *s, struct qb_error *err)
+/* By the native engine where it can, else by the reference. */
+enum qb_status run_exact_outputs(struct run *run, struct run_scheme *s, struct qb_error *err)
 {
     if (s->exact.count) {
         return QB_OK;
@@ -247,7 +246,7 @@ static enum qb_status score_entry(struct run *run, struct run_entry *entry, stru
     struct run_scheme *const s = entry->scheme;
     char hash[QB_HASH64_HEX] = "";
     struct facts facts;
-    QB_TRY(scheme_qgraph(run, s, err));
+    QB_TRY(run_scheme_qgraph(run, s, err));
     if (s->qgraph) {
         qb_qgraph_hash(s->qgraph, hash);
         const struct run_entry *const twin = find_twin(run, entry, hash);
@@ -262,7 +261,7 @@ static enum qb_status score_entry(struct run *run, struct run_entry *entry, stru
             QB_TRY(check_reference(run, s, &entry->outputs, err));
             changed = 0;
         } else {
-            QB_TRY(exact_outputs(run, s, err));
+            QB_TRY(run_exact_outputs(run, s, err));
             changed = count_changed(&entry->outputs, &s->exact);
         }
     }
@@ -293,7 +292,7 @@ enum qb_status run_accuracy_head(struct run *run, struct run_entry *entry, struc
     }
     struct facts facts;
     const size_t n = run->images < CHECK_IMAGES ? run->images : CHECK_IMAGES;
-    QB_TRY(scheme_qgraph(run, entry->scheme, err));
+    QB_TRY(run_scheme_qgraph(run, entry->scheme, err));
     QB_TRY(compute_entry(run, entry, n, "checking stored rows", &entry->outputs, &facts, err));
     return entry->scheme->qgraph && facts.exactness == QB_EXACT
                ? check_reference(run, entry->scheme, &entry->outputs, err)
@@ -328,6 +327,17 @@ static enum qb_status score_and_store(struct run *run, struct run_entry *entry, 
     return qb_interrupted() ? qb_fail(err, QB_EINTERRUPTED, "interrupted") : QB_OK;
 }
 
+/* The other calibration sets come when every row has its accuracy. */
+static enum qb_status score_sets(struct run *run, struct qb_error *err)
+{
+    for (size_t i = 0; i < run->entry_count; i++) {
+        if (run_wants_sets(run, &run->entries[i])) {
+            QB_TRY(run_sets(run, &run->entries[i], err));
+        }
+    }
+    return QB_OK;
+}
+
 enum qb_status run_accuracy(struct run *run, struct qb_error *err)
 {
     size_t wanted = 0, done = 0;
@@ -335,7 +345,7 @@ enum qb_status run_accuracy(struct run *run, struct qb_error *err)
         wanted += wants_score(run, &run->entries[i]);
     }
     if (!wanted) {
-        return QB_OK;
+        return score_sets(run, err);
     }
     cli_step("FP32 baseline on %zu images", run->images);
     QB_TRY(compute_baseline(run, err));
@@ -351,5 +361,5 @@ enum qb_status run_accuracy(struct run *run, struct qb_error *err)
             QB_TRY(score_and_store(run, entry, err));
         }
     }
-    return QB_OK;
+    return score_sets(run, err);
 }

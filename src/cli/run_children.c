@@ -46,7 +46,8 @@ static bool is_finished(const struct run *run, enum qb_isa isa)
         const bool wanted = e->isa == isa && e->unavailable.status == QB_OK;
         for (size_t b = 0; wanted && b < run->plan.measure.batch_count; b++) {
             const struct qb_row *const row = &e->rows[b];
-            if (row->status != QB_ROW_OK || row->correct < 0 || isnan(row->median)) {
+            if (row->status != QB_ROW_OK || row->correct < 0 || isnan(row->median) ||
+                run_wants_sets(run, e)) {
                 return false;
             }
         }

@@ -53,12 +53,12 @@ static enum qb_status make_key(const struct run *run, const struct run_entry *en
         half_text(&s->activations, activations, sizeof activations);
     }
     const int length = asprintf(
-        &text, "%s|%s|%d|%s|%s|%u|%d|%s|%s|%s|%d|%d|%s|%s|%s|%zu|%s|%u|%s|%s|%u|%a|%a|%d|%s", row->experiment,
-        s->name, s->fp32, weights, activations, s->fuse, (int)s->arithmetic, row->accumulate, row->engine,
-        row->isa, row->threads, row->batch, run->graph->sha256, run->test.sha256, run->sample.hash,
-        run->images, row->calibration, run->plan.calibration.batch_size, row->binary, row->machine,
-        run->plan.measure.rounds, run->plan.measure.epoch_ms, run->plan.measure.seconds,
-        run->plan.measure.control, run->plan.impl ? run->plan.impl : "default");
+        &text, "%s|%s|%d|%s|%s|%u|%d|%s|%s|%s|%d|%d|%s|%s|%s|%zu|%s|%u|%s|%s|%u|%a|%a|%d|%s|%u",
+        row->experiment, s->name, s->fp32, weights, activations, s->fuse, (int)s->arithmetic, row->accumulate,
+        row->engine, row->isa, row->threads, row->batch, run->graph->sha256, run->test.sha256,
+        run->sample.hash, run->images, row->calibration, run->plan.calibration.batch_size, row->binary,
+        row->machine, run->plan.measure.rounds, run->plan.measure.epoch_ms, run->plan.measure.seconds,
+        run->plan.measure.control, run->plan.impl ? run->plan.impl : "default", run->plan.calibration.repeat);
     if (length < 0) {
         return qb_fail_memory(err, 2048);
     }
@@ -76,6 +76,7 @@ static void no_numbers(struct qb_row *row)
     row->disturbed = row->images_per_s = row->roof_gmacs = row->roof_share = row->speedup = row->noise_floor =
         NAN;
     row->samples = 0;
+    row->calibration_mean = row->calibration_sd = NAN;
 }
 
 static enum qb_status fill_row(const struct run *run, const struct run_entry *entry, int batch,

@@ -60,6 +60,29 @@ static enum qb_status take_text(const struct loading *in, const char *value, con
     return value && !*out ? qb_fail_memory(in->err, strlen(value)) : QB_OK;
 }
 
+static enum qb_status take_repeat(struct loading *in)
+{
+    struct qb_plan *const plan = &in->plan;
+    const char *const sampler = plan->calibration.sampler;
+    int repeat = 0;
+    QB_TRY(take_int(in, "calibration.repeat", in->raw->calibration.repeat, 1, 1, QB_MAX_CALIBRATION_SETS,
+                    &repeat));
+    plan->calibration.repeat = (unsigned)repeat;
+    if (repeat > 1 && strcmp(sampler, "random") != 0) {
+        char found[QB_YAML_QUOTED];
+        return qb_yaml_fail(&in->doc, in->err, "calibration.repeat",
+                            "%d calibration sets need sampler: random, because sampler '%s' always gives the "
+                            "same images",
+                            repeat, qb_yaml_quote(sampler, found));
+    }
+    if (plan->calibration.seed > UINT32_MAX - (unsigned)(repeat - 1)) {
+        return qb_yaml_fail(&in->doc, in->err, "calibration.seed",
+                            "%u and the %d seeds that follow pass 4294967295", plan->calibration.seed,
+                            repeat - 1);
+    }
+    return QB_OK;
+}
+
 static enum qb_status take_settings(struct loading *in)
 {
     const struct qb_raw_plan *const raw = in->raw;
@@ -91,7 +114,7 @@ static enum qb_status take_settings(struct loading *in)
     plan->calibration.seed = raw->calibration.seed ? *raw->calibration.seed : 42;
     plan->measure.rounds = (unsigned)rounds;
     plan->measure.control = !raw->measure.control || *raw->measure.control;
-    return QB_OK;
+    return take_repeat(in);
 }
 
 /* ---- lists ---- */

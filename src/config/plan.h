@@ -17,6 +17,8 @@ struct qb_plan_entry {
     int threads;        /* 1.. */
 };
 
+enum { QB_MAX_CALIBRATION_SETS = 50 };
+
 struct qb_plan {
     struct qb_arena *arena; /* owns every string and array below */
     const char *name, *path;
@@ -29,6 +31,7 @@ struct qb_plan {
     struct {
         const char *sampler; /* first | random | path */
         unsigned per_class, batch_size, seed;
+        unsigned repeat; /* calibration sets of each scheme, seeds seed .. seed + repeat - 1 */
     } calibration;
     const char *impl; /* onednn: default | fastest | NAME */
     struct {

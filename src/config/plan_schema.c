@@ -22,6 +22,7 @@ static const cyaml_schema_field_t calibration_fields[] = {
     CYAML_FIELD_INT_PTR("per_class", OPTION, struct qb_raw_calibration, per_class),
     CYAML_FIELD_INT_PTR("batch_size", OPTION, struct qb_raw_calibration, batch_size),
     CYAML_FIELD_UINT_PTR("seed", OPTION, struct qb_raw_calibration, seed),
+    CYAML_FIELD_INT_PTR("repeat", OPTION, struct qb_raw_calibration, repeat),
     CYAML_FIELD_END,
 };
 

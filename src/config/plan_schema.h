@@ -17,7 +17,7 @@ struct qb_raw_data {
 
 struct qb_raw_calibration {
     char *sampler;
-    int *per_class, *batch_size;
+    int *per_class, *batch_size, *repeat;
     uint32_t *seed;
 };
 

@@ -56,6 +56,41 @@ double qb_mcnemar_exact(uint64_t b, uint64_t c)
     return fmin(1, 2 * lower_tail(less, (double)b + (double)c, 0.5));
 }
 
+struct qb_mean_sd qb_mean_sd(const double *values, size_t n)
+{
+    double sum = 0, squares = 0;
+    for (size_t i = 0; i < n; i++) {
+        sum += values[i];
+    }
+    const double mean = sum / (double)n;
+    for (size_t i = 0; i < n; i++) {
+        squares += (values[i] - mean) * (values[i] - mean);
+    }
+    return (struct qb_mean_sd){mean, n > 1 ? sqrt(squares / (double)(n - 1)) : 0};
+}
+
+double qb_student_p(double t, unsigned degrees)
+{
+    const double angle = atan(fabs(t) / sqrt(degrees)), cosine = cos(angle), sine = sin(angle);
+    /* cos + 2/3 cos^3 + ... for odd, 1 + 1/2 cos^2 + 1*3/(2*4) cos^4 + ... for even degrees. */
+    double term = degrees % 2 ? cosine : 1, sum = degrees > 1 ? term : 0;
+    for (unsigned k = degrees % 2 ? 3 : 2; k + 2 <= degrees; k += 2) {
+        term *= (double)(k - 1) / k * cosine * cosine;
+        sum += term;
+    }
+    const double inside = degrees % 2 ? M_2_PI * (angle + sine * sum) : sine * sum;
+    return fmin(1, fmax(0, 1 - inside));
+}
+
+double qb_paired_t(const double *differences, size_t n)
+{
+    const struct qb_mean_sd d = qb_mean_sd(differences, n);
+    if (d.sd == 0) {
+        return d.mean == 0;
+    }
+    return qb_student_p(d.mean / (d.sd / sqrt((double)n)), (unsigned)(n - 1));
+}
+
 void qb_holm(double *p, size_t n)
 {
     size_t tests = 0;

@@ -23,6 +23,20 @@ void qb_holm(double *p, size_t n);
  * them disagrees: (1.959964 + 0.841621) * sqrt(rho / n). */
 double qb_minimum_detectable(double rho, uint64_t n);
 
+/* Mean and standard deviation (n - 1 below the fraction; 0 for one value). n > 0. */
+struct qb_mean_sd {
+    double mean, sd;
+};
+struct qb_mean_sd qb_mean_sd(const double *values, size_t n);
+
+/* Two-sided p-value of Student's t with a whole number of degrees of freedom, > 0: the finite series of
+ * Abramowitz and Stegun 26.7.3 and 26.7.4. */
+double qb_student_p(double t, unsigned degrees);
+
+/* Paired t-test of n differences (Student 1908): p that their mean is 0. Without spread: 1 when all are 0,
+ * else 0. n > 1. */
+double qb_paired_t(const double *differences, size_t n);
+
 /* Nearest-rank percentile of sorted samples, 0 < p <= 100. n > 0. The median of this room is p = 50. */
 double qb_percentile_sorted(const double *sorted, size_t n, double p);
 void qb_sort_doubles(double *values, size_t n);

@@ -10,11 +10,26 @@
 
 #include "measure/roof.h"
 #include "measure/stats.h"
+#include "report/sets.h"
 
 const char *const table_titles[COLUMNS] = {
-    "scheme",      "weights",   "activations",  "observer",   "top-1 % [95 %]",
-    "vs FP32 (p)", "agree %",   "KB (smaller)", "engine isa", "us/img min, median [p99]",
-    "img/s",       "% of roof", "speed-up",     "hash",       "status",
+    "scheme",
+    "weights",
+    "activations",
+    "observer",
+    "top-1 % [95 %]",
+    "vs FP32 (p)",
+    "calibration sets: mean, SD",
+    "vs best (p)",
+    "agree %",
+    "KB (smaller)",
+    "engine isa",
+    "us/img min, median [p99]",
+    "img/s",
+    "% of roof",
+    "speed-up",
+    "hash",
+    "status",
 };
 
 static const double significance = 0.05;
@@ -51,13 +66,14 @@ static size_t merge(const struct qb_row *rows, size_t count, struct table_line *
     return n;
 }
 
-/* Two schemes that came to one integer network on one engine. */
+/* Two schemes that came to one integer network on one engine, on every calibration set. */
 static int same_network(const struct qb_row *a, const struct qb_row *b)
 {
     return a->status == QB_ROW_OK && b->status == QB_ROW_OK && *a->qgraph_hash &&
            strcmp(a->qgraph_hash, b->qgraph_hash) == 0 && strcmp(a->engine, b->engine) == 0 &&
            strcmp(a->isa, b->isa) == 0 && a->threads == b->threads &&
-           strcmp(a->model_sha256, b->model_sha256) == 0 && strcmp(a->machine, b->machine) == 0;
+           strcmp(a->model_sha256, b->model_sha256) == 0 && strcmp(a->machine, b->machine) == 0 &&
+           strcmp(a->set_correct, b->set_correct) == 0;
 }
 
 /* One line a network: the first scheme stays, the others are counted. */
@@ -378,6 +394,13 @@ static void make_notes(struct table *t, const struct qb_row *rows, size_t count)
              images, 100 * qb_minimum_detectable(rho, (uint64_t)r->images), 100 * rho);
     }
     note_networks(t, rows, count);
+    const char *sets[2];
+    table_sets_notes(t, sets);
+    for (int i = 0; i < 2; i++) {
+        if (sets[i]) {
+            note(t, "%s", sets[i]);
+        }
+    }
     note_roofs(t);
     note_noise(t);
     for (size_t i = 0; i < t->count; i++) {
@@ -388,6 +411,19 @@ static void make_notes(struct table *t, const struct qb_row *rows, size_t count)
          "sorted by min; img/s: "
          "median of batch %d. Speed-up: against the fastest FP32 under the same ISA cap and threads.",
          r->batch, t->lines[0].largest->batch);
+}
+
+static enum qb_status format_lines(struct table *t, struct qb_error *err)
+{
+    for (size_t i = 0; i < t->count; i++) {
+        format_line(t, &t->lines[i]);
+        for (int c = 0; c < COLUMNS; c++) {
+            if (!t->lines[i].cells[c]) {
+                return qb_fail_memory(err, 64);
+            }
+        }
+    }
+    return QB_OK;
 }
 
 enum qb_status table_build(const struct qb_row *rows, size_t count, struct table *out, struct qb_error *err)
@@ -404,19 +440,16 @@ enum qb_status table_build(const struct qb_row *rows, size_t count, struct table
     }
     t.count = collapse(t.lines, merge(rows, count, t.lines));
     qsort(t.lines, t.count, sizeof *t.lines, by_latency);
-    const enum qb_status status = correct_p(&t, err);
+    enum qb_status status = correct_p(&t, err);
+    if (status == QB_OK) {
+        status = table_fill_sets(&t, err);
+    }
+    if (status == QB_OK) {
+        status = format_lines(&t, err);
+    }
     if (status != QB_OK) {
         qb_arena_destroy(t.arena);
         return status;
-    }
-    for (size_t i = 0; i < t.count; i++) {
-        format_line(&t, &t.lines[i]);
-        for (int c = 0; c < COLUMNS; c++) {
-            if (!t.lines[i].cells[c]) {
-                qb_arena_destroy(t.arena);
-                return qb_fail_memory(err, 64);
-            }
-        }
     }
     make_headline(&t);
     make_notes(&t, rows, count);
@@ -432,55 +465,6 @@ void table_free(struct table *table)
 {
     qb_arena_destroy(table->arena);
     *table = (struct table){0};
-}
-
-static void print_padded(FILE *out, const char *text, int width, const char *end)
-{
-    fprintf(out, "%-*s%s", width, text, end);
-}
-
-void table_print_text(const struct table *table, FILE *out)
-{
-    int width[COLUMNS];
-    for (int c = 0; c < COLUMNS; c++) {
-        width[c] = (int)strlen(table_titles[c]);
-        for (size_t i = 0; i < table->count; i++) {
-            const int n = (int)strlen(table->lines[i].cells[c]);
-            width[c] = n > width[c] ? n : width[c];
-        }
-    }
-    for (int c = 0; c < COLUMNS; c++) {
-        print_padded(out, table_titles[c], c + 1 < COLUMNS ? width[c] : 0, c + 1 < COLUMNS ? "  " : "\n");
-    }
-    for (size_t i = 0; i < table->count; i++) {
-        for (int c = 0; c < COLUMNS; c++) {
-            print_padded(out, table->lines[i].cells[c], c + 1 < COLUMNS ? width[c] : 0,
-                         c + 1 < COLUMNS ? "  " : "\n");
-        }
-    }
-    fprintf(out, "\n%s\n\n", table->headline);
-    for (size_t i = 0; i < table->note_count; i++) {
-        fprintf(out, "* %s\n", table->notes[i]);
-    }
-}
-
-void table_print_markdown(const struct table *table, FILE *out)
-{
-    for (int c = 0; c < COLUMNS; c++) {
-        fprintf(out, "| %s %s", table_titles[c], c + 1 < COLUMNS ? "" : "|\n");
-    }
-    for (int c = 0; c < COLUMNS; c++) {
-        fprintf(out, "|---%s", c + 1 < COLUMNS ? "" : "|\n");
-    }
-    for (size_t i = 0; i < table->count; i++) {
-        for (int c = 0; c < COLUMNS; c++) {
-            fprintf(out, "| %s %s", table->lines[i].cells[c], c + 1 < COLUMNS ? "" : "|\n");
-        }
-    }
-    fprintf(out, "\n**%s**\n\n", table->headline);
-    for (size_t i = 0; i < table->note_count; i++) {
-        fprintf(out, "* %s\n", table->notes[i]);
-    }
 }
 
 size_t table_pareto(const struct table *table, size_t *indices)

@@ -3,6 +3,7 @@
 #ifndef QB_REPORT_TABLE_H
 #define QB_REPORT_TABLE_H
 
+#include <stdbool.h>
 #include <stdio.h>
 
 #include "base/arena.h"
@@ -15,6 +16,8 @@ enum {
     COL_OBSERVER,
     COL_TOP1,
     COL_VS_FP32,
+    COL_SETS,
+    COL_VS_BEST,
     COL_AGREE,
     COL_SIZE,
     COL_ENGINE,
@@ -35,6 +38,7 @@ struct table_line {
     const struct qb_row *largest; /* the row of the largest batch: the throughput shown */
     size_t twins;                 /* other schemes with the same integer network */
     double p;                     /* Holm-corrected over the lines shown; NAN for fp32 */
+    double sets_p;                /* against the best over the calibration sets (sets.h); NAN: no such test */
     const char *cells[COLUMNS];
 };
 
@@ -42,6 +46,7 @@ struct table {
     struct qb_arena *arena;
     struct table_line *lines; /* sorted by least latency, those without one last */
     size_t count;
+    bool hidden[COLUMNS]; /* columns that no line fills */
     const char *headline; /* the fastest scheme not distinguishable from FP32 */
     const char **notes;   /* sentences */
     size_t note_count;

@@ -34,6 +34,11 @@ struct qb_row {
     int64_t only_fp32, only_this;
     double p; /* exact McNemar against FP32, uncorrected (views apply Holm over their rows); NAN for fp32 */
     int64_t class_correct[10], class_total[10];
+    /* calibration uncertainty: right answers in the scheme's exact arithmetic, one a calibration set; the
+     * first set is the one of this row. 0, "" and NAN without `repeat`. */
+    int calibration_sets;
+    char set_correct[512];                   /* "8675 8671 8668" */
+    double calibration_mean, calibration_sd; /* of the accuracy over the sets, fractions */
     char logits_hash[17];
     char exact[4];             /* "=" equals the reference arithmetic, "~" approximate */
     int64_t changed;           /* predictions that differ from the exact ones; -1 unknown */

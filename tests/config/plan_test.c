@@ -108,6 +108,7 @@ static void test_defaults(void **state)
     assert_int_equal(plan.calibration.per_class, 100);
     assert_int_equal(plan.calibration.batch_size, 32);
     assert_int_equal(plan.calibration.seed, 42);
+    assert_int_equal(plan.calibration.repeat, 1);
     assert_string_equal(plan.impl, "default");
     assert_int_equal(plan.measure.batch_count, 1);
     assert_int_equal(plan.measure.batches[0], 1);
@@ -163,6 +164,15 @@ static void test_errors(void **state)
          "e.yaml:2: unknown key 'modle'; the keys here are name, model, data"},
         {"images: 500", "images: -1", "e.yaml:3: data.images: -1 is out of range, expected 0 to 10000000"},
         {"images: 500", "imgs: 500", "e.yaml:3: data: unknown key 'imgs'; the keys here are dir, images"},
+        {"  per_class: 7", "  repeat: 0",
+         "e.yaml:6: calibration.repeat: 0 is out of range, expected 1 to 50"},
+        {"  per_class: 7", "  repeat: 2",
+         "e.yaml:8: calibration.seed: 4294967295 and the 1 seeds that follow"},
+        {"  sampler: random\n  per_class: 7", "  sampler: first\n  repeat: 5",
+         "e.yaml:6: calibration.repeat: 5 calibration sets need sampler: random, because sampler 'first' "
+         "always"},
+        {"  sampler: random\n  per_class: 7", "  sampler: list.npy\n  repeat: 5",
+         "e.yaml:6: calibration.repeat: 5 calibration sets need sampler: random, because sampler 'list.npy'"},
         {"  per_class: 7", "  per_class: 0", "e.yaml:6: calibration.per_class: 0 is out of range"},
         {"  batch_size: 10", "  batch_size: 5000",
          "e.yaml:7: calibration.batch_size: 5000 is out of range, expected 1 to 4096"},

@@ -8,6 +8,7 @@
 #include <jansson.h>
 
 #include "base/file.h"
+#include "store/row.h"
 
 static char *read_page(void)
 {
@@ -179,12 +180,109 @@ static void identical_networks_are_scored_once(void **state)
     e2e_free(&r);
 }
 
+/* The text of a column of each row of the JSON report; caller frees the root. */
+static json_t *report_rows(const char *results)
+{
+    struct e2e_result r = e2e_run(NULL, "report --results %s --format json", results);
+    assert_int_equal(r.code, 0);
+    json_t *const root = json_loads(r.out, 0, NULL);
+    assert_non_null(root);
+    e2e_free(&r);
+    return root;
+}
+
+static void forget_all_sets_but_the_first(const char *results, const json_t *rows)
+{
+    char path[64];
+    snprintf(path, sizeof path, "%s/qbench.db", results);
+    struct qb_store *store = NULL;
+    struct qb_error err = {0};
+    qbt_ok(qb_store_open(e2e_path(path), &store, &err), &err);
+    for (size_t i = 0; i < json_array_size(rows); i++) {
+        struct qb_row row;
+        int found = 0;
+        const char *const key = json_string_value(json_object_get(json_array_get(rows, i), "key"));
+        qbt_ok(qb_store_get(store, key, &row, &found, &err), &err);
+        assert_int_equal(found, 1);
+        if (!row.set_correct[0]) {
+            continue;
+        }
+        row.calibration_sets = 1;
+        row.set_correct[strcspn(row.set_correct, " ")] = 0;
+        qbt_ok(qb_store_put(store, &row, &err), &err);
+    }
+    qb_store_close(store);
+}
+
+static void calibration_sets_repeat_and_resume(void **state)
+{
+    (void)state;
+    write_experiment("sets.yaml", "name: sets\nmodel: models/resnet8.onnx\ndata: { images: 200 }\n"
+                                  "calibration: { sampler: random, seed: 7, per_class: 2, repeat: 3 }\n"
+                                  "schemes: [fp32, fbgemm, per_channel]\nengines: [native, onednn]\n"
+                                  "measure: { rounds: 6, epoch_ms: 0.01, seconds: 0.1, control: false }\n"
+                                  "exclude: [{ scheme: fp32, engine: native }]\n");
+    static const char run[] = "run sets.yaml --results sets --quiet";
+    struct e2e_result r = e2e_run("QB_DATA_DIR=", run);
+    assert_int_equal(r.code, 0);
+    e2e_free(&r);
+    json_t *const first = report_rows("sets"), *const rows = json_object_get(first, "rows");
+    assert_int_equal(json_array_size(rows), 5);
+    for (size_t i = 0; i < 5; i++) {
+        const json_t *const row = json_array_get(rows, i);
+        const char *const text = json_string_value(json_object_get(row, "set_correct"));
+        long a, b, c;
+        if (strcmp(json_string_value(json_object_get(row, "scheme")), "fp32") == 0) {
+            assert_string_equal(text, "");
+            assert_true(json_is_null(json_object_get(row, "calibration_sd")));
+            continue;
+        }
+        assert_int_equal(json_integer_value(json_object_get(row, "calibration_sets")), 3);
+        assert_int_equal(sscanf(text, "%ld %ld %ld", &a, &b, &c), 3);
+        assert_true(a >= 0 && a <= 200 && b >= 0 && b <= 200 && c >= 0 && c <= 200);
+        if (strcmp(json_string_value(json_object_get(row, "exact")), "=") == 0) {
+            assert_int_equal(json_integer_value(json_object_get(row, "correct")), a);
+        }
+        const double mean = (double)(a + b + c) / 600;
+        assert_float_equal(json_number_value(json_object_get(row, "calibration_mean")), mean, 1e-8);
+    }
+    /* As if it had been interrupted behind the first set: only the others are measured, with the same
+     * answers. */
+    forget_all_sets_but_the_first("sets", rows);
+    r = e2e_run("QB_DATA_DIR=", run);
+    assert_int_equal(r.code, 0);
+    assert_null(strstr(r.err, "calibration set 1 of 3"));
+    assert_non_null(strstr(r.err, "calibration set 2 of 3"));
+    json_t *const second = report_rows("sets");
+    assert_true(json_equal(first, second));
+    e2e_free(&r);
+    r = e2e_run("QB_DATA_DIR=", run);
+    assert_null(strstr(r.err, "calibration set"));
+    e2e_free(&r);
+    json_decref(second);
+    json_decref(first);
+}
+
+static void one_set_cannot_be_repeated(void **state)
+{
+    (void)state;
+    write_experiment("first.yaml",
+                     "name: first\nmodel: models/resnet8.onnx\ncalibration: { sampler: first, repeat: 3 }\n"
+                     "schemes: [fbgemm]\nengines: [native]\n");
+    e2e_expect_error(NULL, 2, "first.yaml:3: calibration.repeat: 3 calibration sets need sampler: random",
+                     "run first.yaml");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(the_committed_table_is_the_output),  cmocka_unit_test(each_scheme_has_a_section),
-        cmocka_unit_test(json_holds_every_value_in_effect),   cmocka_unit_test(text_says_everything),
+        cmocka_unit_test(the_committed_table_is_the_output),
+        cmocka_unit_test(each_scheme_has_a_section),
+        cmocka_unit_test(json_holds_every_value_in_effect),
+        cmocka_unit_test(text_says_everything),
         cmocka_unit_test(identical_networks_are_scored_once),
+        cmocka_unit_test(calibration_sets_repeat_and_resume),
+        cmocka_unit_test(one_set_cannot_be_repeated),
     };
     return cmocka_run_group_tests(tests, e2e_setup, e2e_teardown);
 }

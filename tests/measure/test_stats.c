@@ -214,10 +214,48 @@ static void sign_interval(void **state)
     free(values);
 }
 
+/* scipy.stats.t.sf(t, degrees) * 2; the last two are far in the tail. */
+static void student(void **state)
+{
+    static const struct {
+        double t;
+        unsigned degrees;
+        double p, relative;
+    } cases[] = {
+        {2, 1, 0.2951672353008665, 1e-12},
+        {-12.706, 1, 0.05000080235813319, 1e-12},
+        {2, 2, 0.18350341907227397, 1e-12},
+        {1, 3, 0.3910022189557705, 1e-12},
+        {2.776445105, 4, 0.05000000001011946, 1e-11},
+        {0.5, 9, 0.6290712998260263, 1e-12},
+        {5, 10, 0.0005373336027564527, 1e-11},
+        {3, 29, 0.005499192133903412, 1e-12},
+        {0, 7, 1, 0},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        near(qb_student_p(cases[i].t, cases[i].degrees), cases[i].p, cases[i].relative);
+    }
+}
+
+/* scipy.stats.ttest_1samp(d, 0).pvalue */
+static void paired_t(void **state)
+{
+    (void)state;
+    static const double some[] = {3, -1, 4, 1, -5, 9, 2, 6}, same[] = {2, 2, 2}, none[] = {0, 0};
+    near(qb_mean_sd(some, 8).mean, 2.375, 1e-15);
+    near(qb_mean_sd(some, 8).sd, 4.274091382136927, 1e-12);
+    near(qb_paired_t(some, 8), 0.16001924470682471, 1e-12);
+    assert_true(qb_paired_t(same, 3) == 0);
+    assert_true(qb_paired_t(none, 2) == 1);
+    assert_true(qb_mean_sd(some, 1).sd == 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(wilson),        cmocka_unit_test(mcnemar),
+        cmocka_unit_test(student),       cmocka_unit_test(paired_t),
         cmocka_unit_test(holm),          cmocka_unit_test(minimum_detectable),
         cmocka_unit_test(percentile),    cmocka_unit_test(percentile_ranks),
         cmocka_unit_test(bootstrap),     cmocka_unit_test(bootstrap_by_resampling),

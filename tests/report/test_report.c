@@ -137,6 +137,66 @@ static void identical_networks_share_a_line(void **state)
     table_free(&table);
 }
 
+static void set_counts(struct qb_row *row, const char *counts, double mean, double sd)
+{
+    row->calibration_sets = 3;
+    row->calibration_mean = mean;
+    row->calibration_sd = sd;
+    snprintf(row->set_correct, sizeof row->set_correct, "%s", counts);
+}
+
+static const struct table_line *line_of(const struct table *table, const char *scheme)
+{
+    for (size_t i = 0; i < table->count; i++) {
+        if (strcmp(table->lines[i].first->scheme, scheme) == 0) {
+            return &table->lines[i];
+        }
+    }
+    fail_msg("no line of %s", scheme);
+    return NULL;
+}
+
+static void calibration_sets_are_compared_in_pairs(void **state)
+{
+    (void)state;
+    struct qb_row rows[] = {
+        fp32_row(1),
+        make_row("best", "native", 1, 90, 8700, 0.4),
+        make_row("close", "native", 1, 80, 8695, 0.4),
+        make_row("close", "onednn", 1, 85, 8695, 0.4),
+        make_row("worse", "native", 1, 85, 8650, 0.02),
+    };
+    set_counts(&rows[1], "8700 8720 8690", 0.870333, 0.001528);
+    set_counts(&rows[2], "8695 8730 8680", 0.870167, 0.002566);
+    set_counts(&rows[3], "8695 8730 8680", 0.870167, 0.002566);
+    /* Always 50 or 51 behind: the draws move both alike, so the difference is no luck though the SD is
+     * larger. */
+    set_counts(&rows[4], "8650 8670 8639", 0.8653, 0.001573);
+    struct table table;
+    struct qb_error err = {0};
+    qbt_ok(table_build(rows, 5, &table, &err), &err);
+    assert_false(table.hidden[COL_SETS]);
+    assert_string_equal(line_of(&table, "fp32")->cells[COL_SETS], "-");
+    assert_string_equal(line_of(&table, "best")->cells[COL_SETS], "87.03, SD 0.15");
+    assert_string_equal(line_of(&table, "best")->cells[COL_VS_BEST], "best");
+    /* Two hypotheses, not three: scipy.stats.ttest_rel gives 0.8075 and 4.385e-05, Holm leaves the larger. */
+    assert_string_equal(line_of(&table, "close")->cells[COL_VS_BEST], "-0.02 (0.808)");
+    assert_string_equal(line_of(&table, "worse")->cells[COL_VS_BEST], "-0.50 (<0.001)");
+    size_t said = 0;
+    for (size_t i = 0; i < table.note_count; i++) {
+        said += strstr(table.notes[i], "best is best; that it is ahead of close may be luck") != NULL;
+    }
+    assert_int_equal(said, 1);
+    table_free(&table);
+    char *text = render(rows, 5, QB_REPORT_MARKDOWN);
+    assert_non_null(strstr(text, "| calibration sets: mean, SD | vs best (p) |"));
+    free(text);
+    /* Without such rows the columns are not there. */
+    text = render(rows, 1, QB_REPORT_MARKDOWN);
+    assert_null(strstr(text, "calibration sets"));
+    free(text);
+}
+
 static void failed_rows_come_last_with_their_reason(void **state)
 {
     (void)state;
@@ -263,6 +323,7 @@ int main(void)
         cmocka_unit_test(batches_merge_and_lines_sort_by_latency),
         cmocka_unit_test(holm_counts_a_result_once),
         cmocka_unit_test(identical_networks_share_a_line),
+        cmocka_unit_test(calibration_sets_are_compared_in_pairs),
         cmocka_unit_test(failed_rows_come_last_with_their_reason),
         cmocka_unit_test(synthetic_data_shows_no_accuracy),
         cmocka_unit_test(impossible_roof_is_flagged),
