@@ -265,7 +265,11 @@ static size_t count_failed(const struct run *run)
 {
     size_t n = 0;
     for (size_t i = 0; i < run->entry_count; i++) {
-        n += run->entries[i].rows[0].status == QB_ROW_FAILED;
+        bool failed = false;
+        for (size_t b = 0; b < run->plan.measure.batch_count; b++) {
+            failed |= run->entries[i].rows[b].status == QB_ROW_FAILED;
+        }
+        n += failed;
     }
     return n;
 }

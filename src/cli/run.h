@@ -77,7 +77,8 @@ enum qb_status run_rows_prepare(struct run *run, struct qb_error *err);
 /* Takes all rows from the store, failed ones too: after other processes have measured. */
 enum qb_status run_rows_collect(struct run *run, struct qb_error *err);
 
-/* Measures each ISA of the plan that is not finished in a process of its own, then collects the rows. */
+/* Measures each ISA of the plan that is not finished in a process of its own, then collects the rows. Where
+ * such a process dies, the rows that it had not finished are FAILED. */
 enum qb_status run_children(struct run *run, int argc, char **argv, struct qb_error *err);
 
 /* Scores every entry whose rows hold no accuracy, and stores the rows. */
@@ -103,6 +104,9 @@ enum qb_status run_latency(struct run *run, struct qb_error *err);
 
 /* Writes all batches' rows of an entry. */
 enum qb_status run_store_entry(struct run *run, struct run_entry *entry, struct qb_error *err);
+
+/* Marks one row; a FAILED one loses its latency. */
+void run_row_failed(struct qb_row *row, enum qb_row_status status, const struct qb_error *why);
 
 /* Marks an entry FAILED or (not available here) SKIPPED with the sentence of `why`. */
 enum qb_status run_entry_failed(struct run *run, struct run_entry *entry, const struct qb_error *why,

@@ -39,15 +39,23 @@ enum qb_status run_lock(struct run *run, const char *results, struct qb_error *e
     return QB_OK;
 }
 
+static bool is_wanted(const struct run_entry *entry, enum qb_isa isa)
+{
+    return entry->isa == isa && entry->unavailable.status == QB_OK;
+}
+
+static bool row_is_finished(const struct run *run, const struct run_entry *entry, const struct qb_row *row)
+{
+    return row->status == QB_ROW_OK && row->correct >= 0 && !isnan(row->median) &&
+           !run_wants_sets(run, entry);
+}
+
 static bool is_finished(const struct run *run, enum qb_isa isa)
 {
     for (size_t i = 0; i < run->entry_count; i++) {
         const struct run_entry *const e = &run->entries[i];
-        const bool wanted = e->isa == isa && e->unavailable.status == QB_OK;
-        for (size_t b = 0; wanted && b < run->plan.measure.batch_count; b++) {
-            const struct qb_row *const row = &e->rows[b];
-            if (row->status != QB_ROW_OK || row->correct < 0 || isnan(row->median) ||
-                run_wants_sets(run, e)) {
+        for (size_t b = 0; is_wanted(e, isa) && b < run->plan.measure.batch_count; b++) {
+            if (!row_is_finished(run, e, &e->rows[b])) {
                 return false;
             }
         }
@@ -71,12 +79,14 @@ static enum qb_status wait_for(pid_t pid, const char *isa, struct qb_error *err)
         return qb_fail(err, QB_EINTERRUPTED, "interrupted");
     }
     if (!WIFEXITED(result)) {
-        return qb_fail(err, QB_EFAILED, "the process for isa %s was ended by signal %d", isa,
-                       WTERMSIG(result));
+        return qb_fail(err, QB_EFAILED,
+                       "the process for isa %s was ended by signal %d (%s); the same command tries again",
+                       isa, WTERMSIG(result), strsignal(WTERMSIG(result)));
     }
     return WEXITSTATUS(result) <= 1
                ? QB_OK
-               : qb_fail(err, QB_EINPUT, "the process for isa %s ended with exit code %d", isa,
+               : qb_fail(err, QB_EFAILED,
+                         "the process for isa %s ended with exit code %d; the same command tries again", isa,
                          WEXITSTATUS(result));
 }
 
@@ -105,14 +115,46 @@ static enum qb_status run_child(enum qb_isa isa, int argc, char **argv, struct q
                                qb_isa_name(isa), strerror(code));
 }
 
+/* A part that died takes the rows it had not finished with it, not the sweep. With --fresh, rows from before
+ * `since` are an earlier run's. */
+static enum qb_status fail_rest(struct run *run, enum qb_isa isa, const char *since,
+                                const struct qb_error *why, struct qb_error *err)
+{
+    cli_progress_end();
+    fprintf(stderr, "qbench: FAILED: %s\n", why->text);
+    QB_TRY(run_rows_collect(run, err));
+    for (size_t i = 0; i < run->entry_count; i++) {
+        struct run_entry *const e = &run->entries[i];
+        for (size_t b = 0; is_wanted(e, isa) && b < run->plan.measure.batch_count; b++) {
+            struct qb_row *const row = &e->rows[b];
+            const bool stale = run->fresh && strcmp(row->started, since) < 0;
+            if (row->status == QB_ROW_SKIPPED || (row_is_finished(run, e, row) && !stale)) {
+                continue;
+            }
+            run_row_failed(row, QB_ROW_FAILED, why);
+            QB_TRY(qb_store_put(run->store, row, err));
+        }
+    }
+    return QB_OK;
+}
+
 enum qb_status run_children(struct run *run, int argc, char **argv, struct qb_error *err)
 {
+    char since[sizeof run->entries->rows->started];
+    memcpy(since, run->entries[0].rows[0].started, sizeof since);
     enum qb_status status = QB_OK;
     for (int i = 0; status == QB_OK && i < QB_ISA_COUNT; i++) {
         const enum qb_isa isa = (enum qb_isa)i;
-        if (!is_finished(run, isa)) {
-            fprintf(stderr, "qbench: isa %s, in a process of its own\n", qb_isa_name(isa));
-            status = run_child(isa, argc, argv, err);
+        if (is_finished(run, isa)) {
+            continue;
+        }
+        fprintf(stderr, "qbench: isa %s, in a process of its own\n", qb_isa_name(isa));
+        struct qb_error why = {0};
+        status = run_child(isa, argc, argv, &why);
+        if (status == QB_EINTERRUPTED || status == QB_ENOMEM) {
+            *err = why;
+        } else if (status != QB_OK) {
+            status = fail_rest(run, isa, since, &why, err);
         }
     }
     struct qb_error second = {0};

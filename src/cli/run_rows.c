@@ -187,17 +187,21 @@ enum qb_status run_store_entry(struct run *run, struct run_entry *entry, struct 
     return QB_OK;
 }
 
+void run_row_failed(struct qb_row *row, enum qb_row_status status, const struct qb_error *why)
+{
+    row->status = status;
+    snprintf(row->message, sizeof row->message, "%.255s", why->text);
+    if (status == QB_ROW_FAILED) {
+        row->min = row->p10 = row->median = row->p90 = row->p99 = NAN;
+    }
+}
+
 enum qb_status run_entry_failed(struct run *run, struct run_entry *entry, const struct qb_error *why,
                                 struct qb_error *err)
 {
     const enum qb_row_status status = why->status == QB_EUNSUPPORTED ? QB_ROW_SKIPPED : QB_ROW_FAILED;
     for (size_t b = 0; b < run->plan.measure.batch_count; b++) {
-        struct qb_row *const row = &entry->rows[b];
-        row->status = status;
-        snprintf(row->message, sizeof row->message, "%.255s", why->text);
-        if (status == QB_ROW_FAILED) {
-            row->min = row->p10 = row->median = row->p90 = row->p99 = NAN;
-        }
+        run_row_failed(&entry->rows[b], status, why);
     }
     cli_progress_end();
     fprintf(stderr, "qbench: %s on %s: %s: %s\n", entry->plan->scheme->name, entry->plan->engine,

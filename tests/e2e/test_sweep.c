@@ -65,6 +65,42 @@ static void each_instruction_set_has_its_rows(void **state)
     e2e_free(&r);
 }
 
+/* Kills the process of isa avx2 as soon as it is there. */
+static const char killer[] = "\"$QBENCH\" run sweep.yaml --results killed & sweep=$!\n"
+                             "while kill -0 $sweep; do\n"
+                             "  for part in $(cat /proc/$sweep/task/$sweep/children); do\n"
+                             "    if tr '\\0' '\\n' </proc/$part/cmdline | grep -qx -- --isa=avx2; then kill "
+                             "-SEGV $part; break 2; fi\n"
+                             "  done\n"
+                             "  sleep 0.01\n"
+                             "done\n"
+                             "wait $sweep\n";
+
+static void a_dead_part_is_not_the_end(void **state)
+{
+    (void)state;
+    if (qb_cpu_best(QB_ISA_AMX) <= QB_ISA_AVX2 || access("/proc/thread-self/children", R_OK) != 0) {
+        print_message("SKIP: one instruction set to sweep over, or a kernel that does not list children\n");
+        skip();
+    }
+    struct qb_error err = {0};
+    qbt_ok(qb_file_write(e2e_path("sweep.yaml"), sweep, sizeof sweep - 1, &err), &err);
+    struct e2e_result r = e2e_shell(no_data, killer);
+    assert_int_equal(r.code, 1);
+    assert_non_null(strstr(r.err, "qbench: FAILED: the process for isa avx2 was ended by signal 11"));
+    assert_non_null(strstr(r.out, "FAILED"));
+    char want[64];
+    snprintf(want, sizeof want, "onednn %s", qb_isa_name(qb_cpu_best(QB_ISA_AMX)));
+    assert_non_null(strstr(r.out, want));
+    assert_non_null(strstr(r.out, "reference ref"));
+    e2e_free(&r);
+    r = e2e_run(no_data, "run sweep.yaml --results killed");
+    assert_int_equal(r.code, 0);
+    expect_no(r.out, "FAILED");
+    assert_non_null(strstr(r.out, "onednn avx2"));
+    e2e_free(&r);
+}
+
 static void a_second_run_waits(void **state)
 {
     (void)state;
@@ -99,6 +135,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(each_instruction_set_has_its_rows),
+        cmocka_unit_test(a_dead_part_is_not_the_end),
         cmocka_unit_test(a_second_run_waits),
         cmocka_unit_test(files_are_written_before_the_table),
     };
