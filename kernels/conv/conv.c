@@ -2,7 +2,7 @@
 #include "kernels/conv/conv_impls.h"
 
 const struct qb_conv_impl *const qb_conv_impls[] = {
-    &qb_conv_ref, &qb_conv_avx2, &qb_conv_avxvnni, &qb_conv_avx512vnni, NULL,
+    &qb_conv_ref, &qb_conv_avx2, &qb_conv_avxvnni, &qb_conv_avx512vnni, &qb_conv_amx, NULL,
 };
 
 const struct qb_conv_impl *qb_conv_select(enum qb_isa cap)

@@ -4,6 +4,6 @@
 
 #include "kernels/conv/conv.h"
 
-extern const struct qb_conv_impl qb_conv_ref, qb_conv_avx2, qb_conv_avxvnni, qb_conv_avx512vnni;
+extern const struct qb_conv_impl qb_conv_ref, qb_conv_avx2, qb_conv_avxvnni, qb_conv_avx512vnni, qb_conv_amx;
 
 #endif

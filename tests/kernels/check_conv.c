@@ -69,6 +69,44 @@ static void make_tail(struct sample *s, enum qb_tail_form form, struct qb_rng *r
     }
 }
 
+/* Every third case is laid out as the native engine does it, every sixth without zero points besides: what
+ * specialised paths are made for. */
+static bool is_framed(int number)
+{
+    return number < CASES && number % 3 == 1;
+}
+
+static bool is_plain(int number)
+{
+    return is_framed(number) && number % 2 == 1;
+}
+
+static size_t round_up(size_t bytes, size_t to)
+{
+    return (bytes + to - 1) / to * to;
+}
+
+static void make_framed(struct qb_conv *c, int *pad_b, int *pad_r, struct qb_rng *rng)
+{
+    c->kh = c->kw = PICK(rng, 1, 3, 3, 3, 5);
+    c->stride_h = c->stride_w = PICK(rng, 1, 1, 1, 2);
+    c->ic = PICK(rng, 3, 3, 16, 16, 32, 48, 64);
+    c->oc = PICK(rng, 10, 16, 16, 32, 48, 64);
+    c->dst_h = draw(rng, 1, 9);
+    c->dst_w = PICK(rng, 6, 8, 8, 11, 16, 17, 32);
+    c->pad_t = c->pad_l = c->kh / 2;
+    *pad_b = *pad_r = c->pad_t;
+    c->src_h = (c->dst_h - 1) * c->stride_h + 1;
+    c->src_w = (c->dst_w - 1) * c->stride_w + 1;
+    c->src_step = round_up((size_t)c->ic, c->ic > 4 ? 16 : 4);
+    c->src_pitch =
+        round_up(round_up((size_t)c->pad_l * c->src_step, 64) + (size_t)c->src_w * c->src_step, 64);
+    c->dst_step = c->res_step = (size_t)qb_blocks(c->oc) * 16;
+    c->dst_pitch = c->dst_step * (size_t)c->dst_w + (size_t)PICK(rng, 0, 64);
+    c->res_pitch = c->res_step * (size_t)c->dst_w + (size_t)PICK(rng, 0, 64);
+    c->src_zero_point = PICK(rng, 0, 0, 255, draw(rng, 1, 254));
+}
+
 static void make_geometry(struct qb_conv *c, int *pad_b, int *pad_r, int number, struct qb_rng *rng)
 {
     const bool resnet = number % 3 == 0;
@@ -151,21 +189,42 @@ static void make_weights(struct sample *s, enum fill fill, enum guard_side side,
     }
 }
 
+/* Half of the additions put a code of the convolution that is too large beyond 255 by itself. */
+static void make_plain_tail(struct qb_tail *t, struct qb_rng *rng)
+{
+    t->zero_point = t->low = 0;
+    if (t->residual == QB_TAIL_ADD && draw(rng, 0, 1)) {
+        t->conv_scale = real(rng, 1.0, 1.8) / t->dst_inverse;
+        t->conv_offset = t->conv_scale * (float)-t->conv_zero_point;
+        qb_tail_quicken(t);
+    }
+}
+
 static void make_sample(struct sample *s, int number, struct qb_rng *rng)
 {
-    const bool tails = number >= CASES;
-    const enum fill codes = tails ? FILL_RANDOM : (enum fill)(number % FILL_COUNT),
-                    weights = tails ? FILL_RANDOM : (enum fill)(number / FILL_COUNT % FILL_COUNT);
-    const enum guard_side side = number % 2 ? GUARD_AFTER : GUARD_BEFORE;
-    const enum qb_tail_form form =
-        (enum qb_tail_form)(tails ? number % QB_FORM_COUNT : draw(rng, 0, QB_FORM_COUNT - 1));
+    const bool tails = number >= CASES, plain = is_plain(number);
+    const enum fill codes = tails ? FILL_RANDOM : (enum fill)(number / 3 % FILL_COUNT),
+                    weights = tails ? FILL_RANDOM : (enum fill)(number / 3 / FILL_COUNT % FILL_COUNT);
+    const enum guard_side side = number / 2 % 2 ? GUARD_AFTER : GUARD_BEFORE;
+    const enum qb_tail_form form = (enum qb_tail_form)(plain   ? PICK(rng, QB_FORM_FBGEMM, QB_FORM_FBGEMM_ADD)
+                                                       : tails ? number % QB_FORM_COUNT
+                                                               : draw(rng, 0, QB_FORM_COUNT - 1));
     struct qb_conv *const c = &s->conv;
     int pad_b, pad_r;
     memset(c, 0, sizeof *c);
-    make_geometry(c, &pad_b, &pad_r, number, rng);
+    if (is_framed(number)) {
+        make_framed(c, &pad_b, &pad_r, rng);
+        c->src_zero_point = plain ? 0 : c->src_zero_point;
+    } else {
+        make_geometry(c, &pad_b, &pad_r, number, rng);
+    }
     make_source(s, pad_b, pad_r, codes, side, rng);
     make_weights(s, weights, side, rng);
     make_tail(s, form, rng);
+    if (plain) {
+        c->wei_zero_points = NULL;
+        make_plain_tail(&c->tail, rng);
+    }
     const size_t h = (size_t)c->dst_h - 1, w = (size_t)c->dst_w - 1, oc16 = (size_t)qb_blocks(c->oc) * 16;
     s->res = guarded_alloc(h * c->res_pitch + w * c->res_step + oc16, side, rng);
     s->dst_bytes = h * c->dst_pitch + w * c->dst_step + oc16;

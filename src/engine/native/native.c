@@ -236,7 +236,7 @@ static enum qb_status run(struct qb_engine *engine, const uint8_t *images, int n
 
 const struct qb_engine_ops qb_native_ops = {
     .name = "native",
-    .summary = "own kernels (AVX2, AVX-VNNI, AVX512-VNNI), equal to the reference engine bit for bit",
+    .summary = "own kernels (AVX2, AVX-VNNI, AVX512-VNNI, AMX), equal to the reference engine bit for bit",
     .create_f32 = NULL,
     .create_int8 = create,
     .run = run,
