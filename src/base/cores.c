@@ -99,6 +99,16 @@ int qb_cores_cpu(int place)
     return place < qb_cores_count() ? places[place] : -1;
 }
 
+size_t qb_cores_cache(unsigned level)
+{
+    const int cpu = qb_cores_cpu(0);
+    hwloc_obj_t o = cpu >= 0 ? hwloc_get_pu_obj_by_os_index(topology, (unsigned)cpu) : NULL;
+    while (o && !(hwloc_obj_type_is_dcache(o->type) && o->attr->cache.depth == level)) {
+        o = o->parent;
+    }
+    return o ? (size_t)o->attr->cache.size : 0;
+}
+
 bool qb_cores_bind(pthread_t thread, int place)
 {
     const int cpu = qb_cores_cpu(place);

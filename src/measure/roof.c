@@ -8,8 +8,11 @@
 
 #include <math.h>
 #include <stdint.h>
+#include <string.h>
+#include <sys/mman.h>
 
 #include "base/clock.h"
+#include "base/cores.h"
 
 enum {
     LOOP_NS = 500 * 1000,        /* least time of one timed loop */
@@ -17,6 +20,7 @@ enum {
     DATA = 0x5b3a7d29,           /* four int8 values below 128: the same as u8 and as s8 */
     ONES_S16 = 0x00010001,
     ONE_F32 = 0x3f800000,
+    MOST_MEMORY = 512 * 1024 * 1024, /* that the bandwidth probe takes */
 };
 
 #define TIMES_10(x) x x x x x x x x x x
@@ -133,23 +137,70 @@ __attribute__((noinline)) static void loop_fma_zmm(uint64_t passes)
                      : CLOBBER_ALL);
 }
 
-/* 1e9 units a second of the best loop; one pass does `units`. */
-static double best_rate(void (*loop)(uint64_t passes), double units)
+/* Loads only: `passes` times 16 vectors from data, whose bytes - 1 is `mask`: the place wraps around. */
+#define FOR_16(M) FOR_12(M) M(12) M(13) M(14) M(15)
+#define READ_LOOP(load) LOOP(FOR_16(load) "add %[step],%[at]\n and %[mask],%[at]\n")
+#define READ_OPERANDS(vector)                                                                                \
+    [passes] "+r"(passes),                                                                                   \
+        [at] "+r"(at) : [data] "r"(data), [mask] "r"(mask), [step] "r"((uint64_t)READ_VECTORS * vector)
+enum { READ_VECTORS = 16, XMM = 16, YMM = 32, ZMM = 64 };
+
+#define LOAD_XMM(i) "movdqa " #i "*16(%[data],%[at],1),%%xmm" #i "\n"
+__attribute__((noinline)) static void loop_read_xmm(uint64_t passes, const uint8_t *data, uint64_t mask)
+{
+    uint64_t at = 0;
+    __asm__ volatile(READ_LOOP(LOAD_XMM) : READ_OPERANDS(XMM) : "memory", CLOBBER_LOW);
+}
+
+#define LOAD_YMM(i) "vmovdqa " #i "*32(%[data],%[at],1),%%ymm" #i "\n"
+__attribute__((noinline)) static void loop_read_ymm(uint64_t passes, const uint8_t *data, uint64_t mask)
+{
+    uint64_t at = 0;
+    __asm__ volatile(READ_LOOP(LOAD_YMM) "vzeroupper\n" : READ_OPERANDS(YMM) : "memory", CLOBBER_LOW);
+}
+
+#define LOAD_ZMM(i) "vmovdqa64 " #i "*64(%[data],%[at],1),%%zmm" #i "\n"
+__attribute__((noinline)) static void loop_read_zmm(uint64_t passes, const uint8_t *data, uint64_t mask)
+{
+    uint64_t at = 0;
+    __asm__ volatile(READ_LOOP(LOAD_ZMM) "vzeroupper\n" : READ_OPERANDS(ZMM) : "memory", CLOBBER_ALL);
+}
+
+/* A loop of one of the two kinds; one pass does `units`. */
+struct probe {
+    void (*compute)(uint64_t passes);
+    void (*read)(uint64_t passes, const uint8_t *data, uint64_t mask); /* where compute is NULL */
+    const uint8_t *data;
+    size_t bytes;
+    double units;
+};
+
+/* 1e9 units a second of the best loop. */
+static double best_rate(const struct probe *p)
 {
     const uint64_t deadline = qb_now_ns() + PROBE_NS;
     uint64_t passes = 256;
     double best = 0;
     while (best <= 0 || qb_now_ns() < deadline) {
         const uint64_t start = qb_now_ns();
-        loop(passes);
+        if (p->compute) {
+            p->compute(passes);
+        } else {
+            p->read(passes, p->data, p->bytes - 1);
+        }
         const uint64_t ns = qb_now_ns() - start;
         if (ns < LOOP_NS) {
             passes *= 2;
         } else {
-            best = fmax(best, units * (double)passes / (double)ns);
+            best = fmax(best, p->units * (double)passes / (double)ns);
         }
     }
     return best;
+}
+
+static double compute_rate(void (*loop)(uint64_t passes), double units)
+{
+    return best_rate(&(struct probe){.compute = loop, .units = units});
 }
 
 void qb_roof_measure(struct qb_roof *out)
@@ -165,14 +216,14 @@ void qb_roof_measure(struct qb_roof *out)
         {QB_ISA_AVX512VNNI, loop_avx512vnni, 24 * 64},
         {QB_ISA_AMX, loop_amx, 6 * TILE_ROWS * (TILE_BYTES / 4) * TILE_BYTES},
     };
-    *out = (struct qb_roof){.ghz = best_rate(loop_clock, CLOCK_ADDS)};
+    *out = (struct qb_roof){.ghz = compute_rate(loop_clock, CLOCK_ADDS)};
     for (unsigned i = 0; i < sizeof probes / sizeof *probes; i++) {
         if (qb_cpu_has(probes[i].isa)) {
-            out->gmacs[probes[i].isa] = best_rate(probes[i].loop, probes[i].macs);
+            out->gmacs[probes[i].isa] = compute_rate(probes[i].loop, probes[i].macs);
         }
     }
-    const double ymm = qb_cpu_has(QB_ISA_AVX2) ? best_rate(loop_fma_ymm, 12 * 8) : 0;
-    const double zmm = qb_cpu_has(QB_ISA_AVX512VNNI) ? best_rate(loop_fma_zmm, 24 * 16) : 0;
+    const double ymm = qb_cpu_has(QB_ISA_AVX2) ? compute_rate(loop_fma_ymm, 12 * 8) : 0;
+    const double zmm = qb_cpu_has(QB_ISA_AVX512VNNI) ? compute_rate(loop_fma_zmm, 24 * 16) : 0;
     for (int isa = QB_ISA_AVX2; isa < QB_ISA_COUNT; isa++) {
         out->f32_gmacs[isa] = !qb_cpu_has((enum qb_isa)isa) ? 0 : isa >= QB_ISA_AVX512VNNI ? zmm : ymm;
     }
@@ -186,4 +237,57 @@ double qb_roof_bound_us(double gmacs, double macs)
 double qb_roof_share(double gmacs, double macs, double us)
 {
     return us > 0 ? qb_roof_bound_us(gmacs, macs) / us : NAN;
+}
+
+const char *qb_read_level_name(enum qb_read_level level)
+{
+    static const char *const names[QB_READ_LEVELS] = {"L1", "L2", "memory"};
+    return names[level];
+}
+
+/* Powers of two: the largest that is at most `limit`; 0 when that is nothing. */
+static size_t power_below(size_t limit)
+{
+    size_t bytes = limit > 0;
+    while (bytes && bytes <= limit / 2) {
+        bytes *= 2;
+    }
+    return bytes;
+}
+
+static void choose_sizes(size_t bytes[QB_READ_LEVELS])
+{
+    const size_t l1 = qb_cores_cache(1), l2 = qb_cores_cache(2), l3 = qb_cores_cache(3);
+    const size_t last = l3 ? l3 : l2, memory = power_below(last < MOST_MEMORY / 4 ? 4 * last : MOST_MEMORY);
+    bytes[QB_READ_L1] = power_below(l1 / 2);
+    bytes[QB_READ_L2] = l2 / 2 > l1 ? power_below(l2 / 2) : 0;
+    bytes[QB_READ_MEMORY] = memory / 2 >= last ? memory : 0;
+}
+
+void qb_read_rates_measure(struct qb_read_rates *out)
+{
+    *out = (struct qb_read_rates){0};
+    choose_sizes(out->bytes);
+    struct probe probe = {.read = loop_read_xmm, .units = READ_VECTORS * XMM};
+    if (qb_cpu_has(QB_ISA_AVX512VNNI)) {
+        probe = (struct probe){.read = loop_read_zmm, .units = READ_VECTORS * ZMM};
+    } else if (qb_cpu_has(QB_ISA_AVX2)) {
+        probe = (struct probe){.read = loop_read_ymm, .units = READ_VECTORS * YMM};
+    }
+    for (int level = 0; level < QB_READ_LEVELS; level++) {
+        const size_t bytes = out->bytes[level];
+        void *const data = bytes
+                               ? mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)
+                               : MAP_FAILED;
+        if (data == MAP_FAILED) {
+            out->bytes[level] = 0;
+            continue;
+        }
+        madvise(data, bytes, MADV_HUGEPAGE); /* where it is refused, small pages cost what they cost */
+        memset(data, 1, bytes);              /* untouched pages would all be the one of zeros */
+        probe.data = data;
+        probe.bytes = bytes;
+        out->gbytes[level] = best_rate(&probe);
+        munmap(data, bytes);
+    }
 }

@@ -127,6 +127,10 @@ static void lists(void **state)
     assert_int_equal(r.code, 0);
     json_t *const root = json_loads(r.out, 0, NULL);
     assert_int_equal(json_integer_value(json_object_get(root, "schema_version")), 1);
+    /* A bound for every instruction set that has a roof. */
+    assert_true(json_is_object(json_object_get(root, "resnet8_least_us")));
+    assert_int_equal(json_object_size(json_object_get(root, "resnet8_least_us")),
+                     json_object_size(json_object_get(root, "int8_gmacs")));
     json_decref(root);
     e2e_free(&r);
     r = e2e_run(NULL, "inspect --model %s", qbt_source("models/resnet8.onnx"));

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Looks at the machine code of the measure room's library: each roof probe's loop must hold exactly its arithmetic on
-# registers (a spill would certify too low a roof), and nothing outside the probes may use AVX.
+# registers (a spill would certify too low a roof), the bandwidth probes' loops loads alone, and nothing outside the probes may use AVX.
 # usage: roof_disassembly.sh OBJDUMP LIBRARY; exit code 77 (SKIP) where objdump cannot decode these instructions.
 set -eu
 objdump=$1 library=$2
@@ -25,9 +25,15 @@ printf '%s\n' "$listing" | awk '
         want["loop_amx"] = "tdpbusd 6"
         want["loop_fma_ymm"] = "vfmadd231ps 12"
         want["loop_fma_zmm"] = "vfmadd231ps 24"
+        want["loop_read_xmm"] = "movdqa 16 add 1 and 1"
+        want["loop_read_ymm"] = "vmovdqa 16 add 1 and 1"
+        want["loop_read_zmm"] = "vmovdqa64 16 add 1 and 1"
         width["loop_avx2"] = width["loop_avxvnni"] = width["loop_fma_ymm"] = "%ymm"
         width["loop_avx512vnni"] = width["loop_fma_zmm"] = "%zmm"
         width["loop_amx"] = "%tmm"
+        load["loop_read_xmm"] = "%xmm"
+        load["loop_read_ymm"] = "%ymm"
+        load["loop_read_zmm"] = "%zmm"
     }
     function bad(text) {
         print "FAIL: " text
@@ -37,7 +43,10 @@ printf '%s\n' "$listing" | awk '
     function check_loop(first,    i, n, parts, total, seen) {
         total = 0
         for (i = first; i < count; i++) {
-            if (operands[i] ~ /\(/)
+            if ((name in load) && mnemonic[i] ~ /^v?mov/) {
+                if (operands[i] !~ ("^ *(0x[0-9a-f]+)?\\([^)]*\\)," load[name] "[0-9]+$"))
+                    bad(name ": not a load to " load[name] ": " mnemonic[i] " " operands[i])
+            } else if (operands[i] ~ /\(/)
                 bad(name ": memory operand in the loop: " mnemonic[i] " " operands[i])
             if (i == count - 1)
                 break # the counter

@@ -22,6 +22,25 @@ static void probes(void **state)
     print_message("fp32: %.1f GMAC/s, clock %.2f GHz\n", roof.f32_gmacs[qb_cpu_best(QB_ISA_AMX)], roof.ghz);
 }
 
+/* Each level that is measured reads more bytes than the one before. */
+static void reads(void **state)
+{
+    struct qb_read_rates r;
+    size_t bytes = 0;
+    (void)state;
+    qb_read_rates_measure(&r);
+    for (int level = 0; level < QB_READ_LEVELS; level++) {
+        print_message("%s: %zu KiB at %.1f GB/s\n", qb_read_level_name((enum qb_read_level)level),
+                      r.bytes[level] / 1024, r.gbytes[level]);
+        assert_int_equal(r.gbytes[level] > 0, r.bytes[level] > 0);
+        if (r.bytes[level]) {
+            assert_true(r.bytes[level] > bytes && (r.bytes[level] & (r.bytes[level] - 1)) == 0);
+            assert_true(isfinite(r.gbytes[level]));
+            bytes = r.bytes[level];
+        }
+    }
+}
+
 /* 12.5 million MAC under 500 GMAC/s take 25 us. */
 static void bounds(void **state)
 {
@@ -36,6 +55,7 @@ static void bounds(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(probes), cmocka_unit_test(bounds)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(probes), cmocka_unit_test(reads),
+                                       cmocka_unit_test(bounds)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
