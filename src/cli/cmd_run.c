@@ -103,8 +103,8 @@ static enum qb_status write_view(const struct run *run, const struct options *o,
     return status;
 }
 
-/* CSV and Markdown of all rows of the plan beside the database, a plot when gnuplot is there; then the table:
- * whoever reads only its first lines (`| head`) must not lose the files. */
+/* CSV, Markdown and the page of all rows of the plan beside the database, a plot when gnuplot is there; then
+ * the table: whoever reads only its first lines (`| head`) must not lose the files. */
 static enum qb_status write_and_print(struct run *run, const struct options *o, struct qb_error *err)
 {
     const size_t batches = run->plan.measure.batch_count, most = run->entry_count * batches;
@@ -123,6 +123,9 @@ static enum qb_status write_and_print(struct run *run, const struct options *o, 
     if (status == QB_OK) {
         status = write_view(run, o, rows, count, QB_REPORT_MARKDOWN, "md", err);
     }
+    if (status == QB_OK) {
+        status = write_view(run, o, rows, count, QB_REPORT_HTML, "html", err);
+    }
     const bool plotted =
         status == QB_OK && write_view(run, o, rows, count, QB_REPORT_SVG, "svg", &plot) == QB_OK;
     if (status == QB_OK) {
@@ -133,7 +136,7 @@ static enum qb_status write_and_print(struct run *run, const struct options *o, 
     }
     free(text);
     if (status == QB_OK) {
-        printf("\nWritten: %s/%s.csv, .md%s; rows are in %s/qbench.db\n", o->results, run->plan.name,
+        printf("\nWritten: %s/%s.csv, .md, .html%s; rows are in %s/qbench.db\n", o->results, run->plan.name,
                plotted ? " and .svg" : "", o->results);
         if (!plotted) {
             fprintf(stderr, "qbench: no plot: %s\n", plot.text);

@@ -75,22 +75,92 @@ static void write_series(const struct table *t, FILE *script)
     }
 }
 
-/* A scheme is labelled once, at its fastest engine; neighbours in the table alternate above and below their
- * point. */
-static void write_labels(const struct table *t, FILE *script)
+/* More names than this hide each other. */
+enum { READABLE_LABELS = 16 };
+
+struct label {
+    const char *text;
+    double x, y, at; /* the point, and the height of its label */
+};
+
+static int by_height(const void *a, const void *b)
 {
-    int labels = 0;
+    const double x = ((const struct label *)a)->y, y = ((const struct label *)b)->y;
+    return (x > y) - (x < y);
+}
+
+/* Height of the picture in points of accuracy. */
+static double span_of(const struct table *t)
+{
+    double low = INFINITY, high = -INFINITY;
     for (size_t i = 0; i < t->count; i++) {
-        if (is_point(&t->lines[i]) && is_first_of_scheme(t, i)) {
-            fputs("set label \"", script);
-            print_label(script, t->lines[i].first->scheme);
-            fprintf(script, "\" at %.4f,%.4f left offset 0.8,%s font ',11'\n", t->lines[i].first->min,
-                    value_of(t->lines[i].first), labels++ % 2 ? "-0.6" : "0.6");
+        if (is_point(&t->lines[i])) {
+            const struct qb_row *const r = t->lines[i].first;
+            const double value = value_of(r);
+            low = fmin(low, r->synthetic ? value : 100 * r->wilson_low);
+            high = fmax(high, r->synthetic ? value : 100 * r->wilson_high);
+        }
+    }
+    return high - low;
+}
+
+/* Lifts labels, lowest first, until none lies on another. */
+static void spread(struct label *labels, size_t count, double span)
+{
+    const double line = 0.03 * span; /* height of a line of text */
+    const double width = 1.8;        /* ratio of latencies that a text spans */
+    qsort(labels, count, sizeof *labels, by_height);
+    for (size_t i = 0; i < count; i++) {
+        for (size_t j = 0; j < i; j++) {
+            const double ratio = labels[i].x / labels[j].x;
+            if (ratio < width && ratio > 1 / width && labels[i].at < labels[j].at + line) {
+                labels[i].at = labels[j].at + line;
+            }
         }
     }
 }
 
-static void write_script(const struct table *t, const size_t *front, size_t front_count, FILE *script)
+static int is_on_front(const size_t *front, size_t front_count, size_t line)
+{
+    for (size_t i = 0; i < front_count; i++) {
+        if (front[i] == line) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+/* A scheme is labelled once, at its fastest engine; where there are too many to read, only the front is. */
+static enum qb_status write_labels(const struct table *t, const size_t *front, size_t front_count,
+                                   FILE *script, struct qb_error *err)
+{
+    struct label *const labels = calloc(t->count, sizeof *labels);
+    if (!labels) {
+        return qb_fail_memory(err, t->count * sizeof *labels);
+    }
+    size_t schemes = 0, count = 0;
+    for (size_t i = 0; i < t->count; i++) {
+        schemes += is_point(&t->lines[i]) && is_first_of_scheme(t, i);
+    }
+    for (size_t i = 0; i < t->count; i++) {
+        if (is_point(&t->lines[i]) && is_first_of_scheme(t, i) &&
+            (schemes <= READABLE_LABELS || is_on_front(front, front_count, i))) {
+            const struct qb_row *const r = t->lines[i].first;
+            labels[count++] = (struct label){r->scheme, r->min, value_of(r), value_of(r)};
+        }
+    }
+    spread(labels, count, span_of(t));
+    for (size_t i = 0; i < count; i++) {
+        fputs("set label \"", script);
+        print_label(script, labels[i].text);
+        fprintf(script, "\" at %.4f,%.4f left offset 0.8,0 font ',11'\n", labels[i].x, labels[i].at);
+    }
+    free(labels);
+    return QB_OK;
+}
+
+static enum qb_status write_script(const struct table *t, const size_t *front, size_t front_count,
+                                   FILE *script, struct qb_error *err)
 {
     const int synthetic = t->lines[0].first->synthetic;
     fputs("set terminal svg size 900,560 dynamic background rgb 'white' font 'sans-serif,13'\n"
@@ -102,7 +172,7 @@ static void write_script(const struct table *t, const size_t *front, size_t fron
             synthetic ? "agreement with FP32, % (synthetic images)"
                       : "top-1 accuracy, % (Wilson 95 % interval)");
     write_series(t, script);
-    write_labels(t, script);
+    QB_TRY(write_labels(t, front, front_count, script, err));
     fputs("$front << EOD\n", script);
     for (size_t i = 0; i < front_count; i++) {
         const struct qb_row *const r = t->lines[front[i]].first;
@@ -121,6 +191,7 @@ static void write_script(const struct table *t, const size_t *front, size_t fron
         }
     }
     fputc('\n', script);
+    return QB_OK;
 }
 
 /* Runs `gnuplot script` and copies its standard output. */
@@ -187,12 +258,12 @@ enum qb_status view_svg(const struct table *table, FILE *out, struct qb_error *e
     FILE *const script = fd >= 0 ? fdopen(fd, "w") : NULL;
     enum qb_status status = QB_OK;
     if (script) {
-        write_script(table, front, front_count, script);
+        status = write_script(table, front, front_count, script, err);
     }
     free(front);
     if (!script || fclose(script) != 0) {
         status = qb_fail(err, QB_EIO, "%s: the plot's script cannot be written: %s", path, strerror(errno));
-    } else {
+    } else if (status == QB_OK) {
         status = run_gnuplot(path, out, err);
     }
     if (fd >= 0) {

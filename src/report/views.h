@@ -12,5 +12,7 @@ enum qb_status view_csv(const struct qb_row *rows, size_t count, FILE *out, stru
 enum qb_status view_json(const struct qb_row *rows, size_t count, FILE *out, struct qb_error *err);
 /* Accuracy against latency through gnuplot. */
 enum qb_status view_svg(const struct table *table, FILE *out, struct qb_error *err);
+/* One page with everything in it. */
+enum qb_status view_html(const struct table *table, FILE *out, struct qb_error *err);
 
 #endif

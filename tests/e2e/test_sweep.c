@@ -128,6 +128,7 @@ static void files_are_written_before_the_table(void **state)
     assert_non_null(strstr(r.err, "standard output"));
     assert_true(qb_is_file(e2e_path("unread/quick.csv")));
     assert_true(qb_is_file(e2e_path("unread/quick.md")));
+    assert_true(qb_is_file(e2e_path("unread/quick.html")));
     e2e_free(&r);
 }
 

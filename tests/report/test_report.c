@@ -284,6 +284,44 @@ static void a_dominated_line_is_not_on_the_front(void **state)
     table_free(&table);
 }
 
+static void the_page_stands_alone(void **state)
+{
+    (void)state;
+    struct qb_row rows[] = {fp32_row(1), make_row("a<b>&\"c", "onednn", 1, 90, 8650, 0.02)};
+    for (int c = 0; c < 10; c++) {
+        rows[0].class_total[c] = rows[1].class_total[c] = 1000;
+        rows[0].class_correct[c] = 872;
+        rows[1].class_correct[c] = 865;
+    }
+    rows[1].class_correct[3] = 700;
+    char *const text = render(rows, 2, QB_REPORT_HTML);
+    assert_non_null(strstr(text, "a&lt;b&gt;&amp;&quot;c"));
+    assert_null(strstr(text, "a<b>"));
+    assert_null(strstr(text, "src="));
+    assert_null(strstr(text, "href=\"http"));
+    assert_non_null(strstr(text, "title=\"-17.2 against FP32\">70.0<")); /* the class that suffers */
+    assert_non_null(strstr(text, "at batch 1"));
+    assert_true(strstr(text, "<svg width=\"520\"") != NULL); /* where the latencies lie */
+    assert_non_null(strstr(text, "</html>"));
+    free(text);
+}
+
+/* Rows that never ran have neither classes nor latencies to draw. */
+static void the_page_of_failures_is_whole(void **state)
+{
+    (void)state;
+    struct qb_row row = make_row("a", "onednn", 1, NAN, 0, NAN);
+    row.status = QB_ROW_FAILED;
+    row.images = 0;
+    snprintf(row.message, sizeof row.message, "no such thing");
+    char *const text = render(&row, 1, QB_REPORT_HTML);
+    assert_non_null(strstr(text, "class=\"FAILED\""));
+    assert_non_null(strstr(text, "no such thing"));
+    assert_null(strstr(text, "Accuracy by class"));
+    assert_null(strstr(text, "nan"));
+    free(text);
+}
+
 static void svg_or_the_package_that_is_missing(void **state)
 {
     (void)state;
@@ -330,6 +368,8 @@ int main(void)
         cmocka_unit_test(csv_quotes_and_leaves_blanks),
         cmocka_unit_test(json_has_every_column),
         cmocka_unit_test(a_dominated_line_is_not_on_the_front),
+        cmocka_unit_test(the_page_stands_alone),
+        cmocka_unit_test(the_page_of_failures_is_whole),
         cmocka_unit_test(svg_or_the_package_that_is_missing),
         cmocka_unit_test(no_rows_is_an_error),
     };
