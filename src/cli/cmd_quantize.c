@@ -129,6 +129,9 @@ static enum qb_status quantize(const struct options *o, struct qb_error *err)
                    "%s\n",
                    o->output, scheme.name, qb_arithmetic_name(scheme.arithmetic), qb_qgraph_bytes(qgraph),
                    (double)pipeline_fp32_bytes(graph) / (double)qb_qgraph_bytes(qgraph), hash);
+            if (qgraph->refinement && *qgraph->refinement) {
+                puts(qgraph->refinement);
+            }
         }
     }
     qb_qgraph_free(qgraph);

@@ -8,7 +8,9 @@
 
 #include "base/file.h"
 #include "cli/share.h"
+#include "quant/equalize.h"
 #include "quant/qdq.h"
+#include "quant/refine.h"
 
 /* Size of the synthetic splits: enough for ten per class of everything, quick to run. */
 enum { SYNTHETIC_IMAGES = 2000 };
@@ -59,6 +61,77 @@ enum qb_status pipeline_sampler_check(const struct qb_sampler *sampler, struct q
                : QB_OK;
 }
 
+/* The calibration images of one call. */
+struct images {
+    struct qb_dataset own;
+    const struct qb_dataset *train; /* &own, or the caller's */
+    struct qb_sample sample;
+    int batch_size;
+};
+
+static enum qb_status open_images(const struct pipeline_calibration *how, struct images *out,
+                                  struct qb_error *err)
+{
+    QB_TRY(pipeline_sampler_check(how->sampler, err));
+    out->batch_size = how->batch_size;
+    out->train = how->train;
+    if (!how->train) {
+        const enum qb_status status = pipeline_data(how->data_dir, QB_SPLIT_TRAIN, &out->own, err);
+        pipeline_tell_synthetic();
+        QB_TRY(status);
+        out->train = &out->own;
+    }
+    return qb_sample_draw(how->sampler, out->train, &out->sample, err);
+}
+
+static void close_images(struct images *images)
+{
+    qb_sample_free(&images->sample);
+    qb_dataset_free(&images->own);
+}
+
+/* `watched`: the status of who looks on through the engine's tap, which ends the pass; or NULL. */
+static enum qb_status run_batches(struct qb_engine *engine, const enum qb_status *watched,
+                                  const struct images *images, const char *what,
+                                  const struct qb_progress *progress, struct qb_error *err)
+{
+    const size_t batch = (size_t)images->batch_size;
+    const struct qb_sample *const sample = &images->sample;
+    uint8_t *const pixels = malloc(batch * QB_IMAGE_BYTES);
+    float *const logits = calloc(batch * (size_t)engine->classes, sizeof *logits);
+    enum qb_status status = pixels && logits ? QB_OK : qb_fail_memory(err, batch * QB_IMAGE_BYTES);
+    for (size_t done = 0; status == QB_OK && done < sample->count;) {
+        const size_t left = sample->count - done, n = left < batch ? left : batch;
+        for (size_t i = 0; i < n; i++) {
+            memcpy(pixels + i * QB_IMAGE_BYTES,
+                   images->train->images + (size_t)sample->indices[done + i] * QB_IMAGE_BYTES,
+                   QB_IMAGE_BYTES);
+        }
+        status = qb_engine_run(engine, pixels, (int)n, logits, err);
+        status = status == QB_OK && watched ? *watched : status;
+        if (status == QB_OK && qb_interrupted()) {
+            status = qb_fail(err, QB_EINTERRUPTED, "interrupted during calibration");
+        }
+        done += n;
+        qb_progress_report(progress, what, done, sample->count);
+    }
+    free(logits);
+    free(pixels);
+    return status;
+}
+
+/* The engine whose float pass calibrates, on one thread: sums in PyTorch's order for each batch. */
+static enum qb_status float_engine(const struct qb_graph *graph, const struct pipeline_calibration *how,
+                                   struct qb_engine **out, struct qb_error *err)
+{
+    const struct qb_engine_options options = {.isa =
+                                                  how->isa == QB_ISA_REF ? qb_cpu_best(QB_ISA_AMX) : how->isa,
+                                              .threads = 1,
+                                              .batch = how->batch_size,
+                                              .pytorch_batches = true};
+    return qb_engine_create(calibration_engine(), graph, NULL, &options, out, err);
+}
+
 struct observation {
     struct qb_calibration *calibration;
     enum qb_status status;
@@ -73,82 +146,108 @@ static void observe(void *ctx, int node, const void *data, size_t count)
     }
 }
 
-static enum qb_status run_batches(struct qb_engine *engine, struct observation *seen,
-                                  const struct qb_dataset *train, const struct qb_sample *sample,
-                                  int batch_size, const struct qb_progress *progress, struct qb_error *err)
-{
-    uint8_t *const images = malloc((size_t)batch_size * QB_IMAGE_BYTES);
-    float *const logits = calloc((size_t)batch_size * (size_t)engine->classes, sizeof *logits);
-    enum qb_status status =
-        images && logits ? QB_OK : qb_fail_memory(err, (size_t)batch_size * QB_IMAGE_BYTES);
-    for (size_t done = 0; status == QB_OK && done < sample->count;) {
-        const size_t left = sample->count - done;
-        const int n = left < (size_t)batch_size ? (int)left : batch_size;
-        for (int i = 0; i < n; i++) {
-            memcpy(images + (size_t)i * QB_IMAGE_BYTES,
-                   train->images + (size_t)sample->indices[done + (size_t)i] * QB_IMAGE_BYTES,
-                   QB_IMAGE_BYTES);
-        }
-        status = qb_engine_run(engine, images, n, logits, err);
-        status = status == QB_OK ? seen->status : status;
-        if (status == QB_OK && qb_interrupted()) {
-            status = qb_fail(err, QB_EINTERRUPTED, "interrupted during calibration");
-        }
-        done += (size_t)n;
-        qb_progress_report(progress, "calibrating", done, sample->count);
-    }
-    free(logits);
-    free(images);
-    return status;
-}
-
 static enum qb_status calibrate(const struct qb_graph *graph, const struct qb_scheme *scheme,
-                                const struct pipeline_calibration *how, const struct qb_progress *progress,
-                                struct qb_arena *arena, struct qb_qparams_table *table,
-                                char hash[QB_HASH64_HEX], struct qb_error *err)
+                                const struct pipeline_calibration *how, const struct images *images,
+                                const struct qb_progress *progress, struct qb_arena *arena,
+                                struct qb_qparams_table *table, struct qb_error *err)
 {
-    struct qb_dataset own = {0};
-    struct qb_sample sample = {0};
     struct qb_engine *engine = NULL;
     struct observation seen = {.err = err};
-    const struct qb_engine_options options = {.isa =
-                                                  how->isa == QB_ISA_REF ? qb_cpu_best(QB_ISA_AMX) : how->isa,
-                                              .threads = 1,
-                                              .batch = how->batch_size,
-                                              .pytorch_batches = true};
-    enum qb_status status = QB_OK;
-    const struct qb_dataset *train = how->train;
-    QB_TRY(pipeline_sampler_check(how->sampler, err));
-    if (!train) {
-        status = pipeline_data(how->data_dir, QB_SPLIT_TRAIN, &own, err);
-        pipeline_tell_synthetic();
-        train = &own;
-    }
-    if (status == QB_OK) {
-        status = qb_sample_draw(how->sampler, train, &sample, err);
-    }
-    if (status == QB_OK) {
-        status = qb_calibration_create(graph, scheme, &seen.calibration, err);
-    }
-    if (status == QB_OK) {
-        status = qb_engine_create(calibration_engine(), graph, NULL, &options, &engine, err);
-    }
+    QB_TRY(qb_calibration_create(graph, scheme, &seen.calibration, err));
+    enum qb_status status = float_engine(graph, how, &engine, err);
     if (status == QB_OK) {
         engine->tap = observe;
         engine->tap_ctx = &seen;
         do {
-            status = run_batches(engine, &seen, train, &sample, how->batch_size, progress, err);
+            status = run_batches(engine, &seen.status, images, "calibrating", progress, err);
         } while (status == QB_OK && qb_calibration_next_pass(seen.calibration));
     }
     if (status == QB_OK) {
         status = qb_calibration_qparams(seen.calibration, arena, table, err);
-        memcpy(hash, sample.hash, sizeof sample.hash);
     }
     qb_engine_free(engine);
     qb_calibration_free(seen.calibration);
-    qb_sample_free(&sample);
-    qb_dataset_free(&own);
     return status;
+}
+
+static void refine_observe(void *ctx, int node, const void *data, size_t count)
+{
+    qb_refinement_observe(ctx, node, data, count);
+}
+
+/* The scheme's own arithmetic, bit for bit: native kernels where they can, else the reference engine. */
+static enum qb_status integer_engine(const struct qb_qgraph *qgraph, const struct pipeline_calibration *how,
+                                     struct qb_engine **out, struct qb_error *err)
+{
+    const struct qb_engine_options options = {
+        .isa = qb_cpu_best(QB_ISA_AMX), .threads = 1, .batch = how->batch_size};
+    struct qb_error why = {0};
+    return qb_engine_create("native", NULL, qgraph, &options, out, &why) == QB_OK
+               ? QB_OK
+               : qb_engine_create("reference", NULL, qgraph, &options, out, err);
+}
+
+static enum qb_status refine(const struct qb_graph *graph, const struct qb_scheme *scheme,
+                             const struct pipeline_calibration *how, const struct images *images,
+                             const struct qb_progress *progress, struct qb_qgraph *qgraph,
+                             struct qb_error *err)
+{
+    struct qb_refinement *refinement = NULL;
+    enum qb_refine_pass pass = QB_REFINE_PASS_DONE;
+    QB_TRY(qb_refinement_create(graph, scheme, qgraph, &refinement, err));
+    enum qb_status status = qb_refinement_next(refinement, &pass, err);
+    while (status == QB_OK && pass != QB_REFINE_PASS_DONE) {
+        struct qb_engine *engine = NULL;
+        status = pass == QB_REFINE_PASS_FLOAT ? float_engine(graph, how, &engine, err)
+                                              : integer_engine(qgraph, how, &engine, err);
+        if (status == QB_OK) {
+            engine->tap = refine_observe;
+            engine->tap_ctx = refinement;
+            status = run_batches(engine, NULL, images, "refining", progress, err);
+        }
+        qb_engine_free(engine);
+        if (status == QB_OK) {
+            status = qb_refinement_next(refinement, &pass, err);
+        }
+    }
+    qb_refinement_free(refinement);
+    return status;
+}
+
+/* Scales of activations from the file or from the images, the integer graph, then what the scheme refines. */
+static enum qb_status quantize(const struct qb_graph *graph, const struct qb_scheme *scheme,
+                               const struct pipeline_calibration *how, const char *note,
+                               const struct qb_progress *progress, struct qb_arena *arena,
+                               struct qb_qgraph **out, struct qb_error *err)
+{
+    struct qb_qparams_table table = {0};
+    struct images images = {0};
+    struct qb_qgraph *qgraph = NULL;
+    const bool refines = (scheme->refine & ~(unsigned)QB_REFINE_EQUALIZE) != 0;
+    enum qb_status status = QB_OK;
+    if (!how->qparams || refines) {
+        status = open_images(how, &images, err);
+    }
+    if (status == QB_OK) {
+        status = how->qparams ? qb_qparams_read(how->qparams, graph, scheme, arena, &table, err)
+                              : calibrate(graph, scheme, how, &images, progress, arena, &table, err);
+    }
+    if (status == QB_OK) {
+        status = qb_quantize(graph, scheme, &table, images.sample.hash, &qgraph, err);
+    }
+    if (status == QB_OK && note && !(qgraph->refinement = qb_arena_strdup(qgraph->arena, note))) {
+        status = qb_fail_memory(err, strlen(note));
+    }
+    if (status == QB_OK && refines) {
+        status = refine(graph, scheme, how, &images, progress, qgraph, err);
+    }
+    close_images(&images);
+    if (status != QB_OK) {
+        qb_qgraph_free(qgraph);
+        return status;
+    }
+    *out = qgraph;
+    return QB_OK;
 }
 
 enum qb_status pipeline_quantize(const struct qb_graph *graph, const struct qb_scheme *scheme,
@@ -157,19 +256,17 @@ enum qb_status pipeline_quantize(const struct qb_graph *graph, const struct qb_s
                                  struct qb_error *err)
 {
     QB_TRY(qb_scheme_check(scheme, err));
+    struct qb_graph *equalized = NULL;
+    const char *note = NULL;
+    if (scheme->refine & QB_REFINE_EQUALIZE) {
+        QB_TRY(qb_equalize(graph, &equalized, &note, err));
+    }
     struct qb_arena *const arena = qb_arena_create();
-    if (!arena) {
-        return qb_fail_memory(err, sizeof(void *));
-    }
-    struct qb_qparams_table table = {0};
-    char hash[QB_HASH64_HEX] = "";
-    enum qb_status status = calibration->qparams
-                                ? qb_qparams_read(calibration->qparams, graph, scheme, arena, &table, err)
-                                : calibrate(graph, scheme, calibration, progress, arena, &table, hash, err);
-    if (status == QB_OK) {
-        status = qb_quantize(graph, scheme, &table, hash, out, err);
-    }
+    const enum qb_status status =
+        arena ? quantize(equalized ? equalized : graph, scheme, calibration, note, progress, arena, out, err)
+              : qb_fail_memory(err, sizeof(void *));
     qb_arena_destroy(arena);
+    qb_graph_free(equalized);
     return status;
 }
 

@@ -30,6 +30,7 @@ static void describe_scheme(const struct qb_scheme *s, struct qb_row *row)
     snprintf(row->arithmetic, sizeof row->arithmetic, "%s", qb_arithmetic_name(s->arithmetic));
     snprintf(row->accumulate, sizeof row->accumulate, "%s", qb_accumulate_name(s->accumulate));
     qb_fuse_describe(s->fuse, row->fuse, sizeof row->fuse);
+    qb_refine_names(s->refine, row->refine, sizeof row->refine);
 }
 
 /* Every value of a half that can change a result. */
@@ -52,13 +53,14 @@ static enum qb_status make_key(const struct run *run, const struct run_entry *en
         half_text(&s->weights, weights, sizeof weights);
         half_text(&s->activations, activations, sizeof activations);
     }
-    const int length = asprintf(
-        &text, "%s|%s|%d|%s|%s|%u|%d|%s|%s|%s|%d|%d|%s|%s|%s|%zu|%s|%u|%s|%s|%u|%a|%a|%d|%s|%u",
-        row->experiment, s->name, s->fp32, weights, activations, s->fuse, (int)s->arithmetic, row->accumulate,
-        row->engine, row->isa, row->threads, row->batch, run->graph->sha256, run->test.sha256,
-        run->sample.hash, run->images, row->calibration, run->plan.calibration.batch_size, row->binary,
-        row->machine, run->plan.measure.rounds, run->plan.measure.epoch_ms, run->plan.measure.seconds,
-        run->plan.measure.control, run->plan.impl ? run->plan.impl : "default", run->plan.calibration.repeat);
+    const int length =
+        asprintf(&text, "%s|%s|%d|%s|%s|%u|%d|%s|%s|%s|%d|%d|%s|%s|%s|%zu|%s|%u|%s|%s|%u|%a|%a|%d|%s|%u|%u",
+                 row->experiment, s->name, s->fp32, weights, activations, s->fuse, (int)s->arithmetic,
+                 row->accumulate, row->engine, row->isa, row->threads, row->batch, run->graph->sha256,
+                 run->test.sha256, run->sample.hash, run->images, row->calibration,
+                 run->plan.calibration.batch_size, row->binary, row->machine, run->plan.measure.rounds,
+                 run->plan.measure.epoch_ms, run->plan.measure.seconds, run->plan.measure.control,
+                 run->plan.impl ? run->plan.impl : "default", run->plan.calibration.repeat, s->refine);
     if (length < 0) {
         return qb_fail_memory(err, 2048);
     }

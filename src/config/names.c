@@ -4,6 +4,8 @@
 
 #include <string.h>
 
+#include "config/internal.h"
+
 static const char *const arithmetic_names[QB_ARITHMETIC_COUNT] = {
     [QB_ARITHMETIC_FBGEMM] = "fbgemm",
     [QB_ARITHMETIC_ONEDNN] = "onednn",
@@ -35,9 +37,29 @@ const char *qb_compared_name(enum qb_compared compared)
     return compared_names[compared];
 }
 
+static const struct {
+    const char *name;
+    unsigned bit;
+} refinements[] = {
+    {"equalize", QB_REFINE_EQUALIZE},
+    {"adaround", QB_REFINE_ADAROUND},
+    {"bias_correction", QB_REFINE_BIAS_CORRECTION},
+    {"fast_bias_correction", QB_REFINE_FAST_BIAS_CORRECTION},
+};
+
 const char *qb_scale_rule_name(enum qb_scale_rule rule)
 {
     return scale_rule_names[rule];
+}
+
+void qb_refine_names(unsigned refine, char *out, size_t size)
+{
+    *out = 0;
+    for (size_t i = 0; i < sizeof refinements / sizeof refinements[0]; i++) {
+        if (refine & refinements[i].bit) {
+            qb_append_name(out, size, refinements[i].name);
+        }
+    }
 }
 
 const char *qb_dtype_name(enum qb_dtype dtype)

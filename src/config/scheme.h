@@ -4,6 +4,7 @@
 #define QB_CONFIG_SCHEME_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "base/arena.h"
@@ -58,6 +59,17 @@ enum qb_compared {
 };
 const char *qb_compared_name(enum qb_compared compared);
 
+/* Bits of qb_scheme.refine: what happens beside calibration and rounding (src/quant/refine.h). They are
+ * carried out in this order, whatever order the file lists them in. */
+enum {
+    QB_REFINE_EQUALIZE = 1,             /* of the float network, before calibration (src/quant/equalize.h) */
+    QB_REFINE_ADAROUND = 2,             /* weights are rounded for the layer's output, not each alone */
+    QB_REFINE_BIAS_CORRECTION = 4,      /* layer after layer, inputs of the quantized network */
+    QB_REFINE_FAST_BIAS_CORRECTION = 8, /* NNCF's: inputs of the float network, one mean a channel */
+};
+/* "equalize, adaround" into `out`, cut when full; "" for 0. */
+void qb_refine_names(unsigned refine, char *out, size_t size);
+
 /* One half of a qconfig. Options that an observer does not know are an error (qb_scheme_check, src/quant). */
 struct qb_observer_spec {
     const char *observer; /* a name of the observer table (src/quant/observer.h) */
@@ -93,6 +105,7 @@ struct qb_scheme {
     unsigned fuse;
     enum qb_arithmetic arithmetic;
     enum qb_accumulate accumulate; /* default: exact */
+    unsigned refine;
 };
 
 /* Finds a scheme: a name without '/' and ".yaml" is looked up in `scheme_dirs` (NULL-terminated list of

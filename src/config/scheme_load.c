@@ -22,7 +22,7 @@ struct raw_observer {
 struct raw_scheme {
     char *name, *reproduces, *verified, *accumulate;
     struct raw_observer weights, activations;
-    unsigned fuse;
+    unsigned fuse, refine;
     int arithmetic;
     int *compared;
 };
@@ -30,6 +30,12 @@ struct raw_scheme {
 static const cyaml_strval_t dtypes[] = {{"quint8", QB_QUINT8}, {"qint8", QB_QINT8}};
 static const cyaml_strval_t fusions[] = {
     {"conv_relu", QB_FUSE_CONV_RELU}, {"add_relu", QB_FUSE_ADD_RELU}, {"conv_add", QB_FUSE_CONV_ADD}};
+static const cyaml_strval_t refinements[] = {
+    {"equalize", QB_REFINE_EQUALIZE},
+    {"adaround", QB_REFINE_ADAROUND},
+    {"bias_correction", QB_REFINE_BIAS_CORRECTION},
+    {"fast_bias_correction", QB_REFINE_FAST_BIAS_CORRECTION},
+};
 static const cyaml_strval_t arithmetics[] = {
     {"fbgemm", QB_ARITHMETIC_FBGEMM}, {"onednn", QB_ARITHMETIC_ONEDNN}, {"ort", QB_ARITHMETIC_ORT}};
 _Static_assert(CYAML_ARRAY_LEN(arithmetics) == QB_ARITHMETIC_COUNT,
@@ -76,6 +82,7 @@ static const cyaml_schema_field_t scheme_fields[] = {
     CYAML_FIELD_ENUM("arithmetic", NEEDED, struct raw_scheme, arithmetic, arithmetics,
                      CYAML_ARRAY_LEN(arithmetics)),
     CYAML_FIELD_STRING_PTR("accumulate", OPTION, struct raw_scheme, accumulate, 1, QB_NAME_MAX),
+    CYAML_FIELD_FLAGS("refine", OPTION, struct raw_scheme, refine, refinements, CYAML_ARRAY_LEN(refinements)),
     CYAML_FIELD_END,
 };
 
@@ -187,6 +194,10 @@ static enum qb_status check(const struct qb_yaml *doc, const struct raw_scheme *
         return qb_yaml_fail(doc, err, "accumulate", "expected one of " QB_ACCUMULATE_NAMES ", found '%s'",
                             qb_yaml_quote(raw->accumulate, found));
     }
+    if ((raw->refine & QB_REFINE_BIAS_CORRECTION) && (raw->refine & QB_REFINE_FAST_BIAS_CORRECTION)) {
+        return qb_yaml_fail(doc, err, "refine",
+                            "bias_correction and fast_bias_correction both write the biases, expected one");
+    }
     return QB_OK;
 }
 
@@ -236,6 +247,7 @@ static enum qb_status convert(const struct qb_yaml *doc, const struct raw_scheme
         .compared = raw->compared ? (enum qb_compared) * raw->compared : QB_COMPARED_NOTHING,
         .fuse = raw->fuse,
         .arithmetic = (enum qb_arithmetic)raw->arithmetic,
+        .refine = raw->refine,
     };
     if (!scheme.name || !scheme.path || !scheme.reproduces || !scheme.verified) {
         return qb_fail_memory(err, QB_YAML_MAX_TEXT);

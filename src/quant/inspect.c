@@ -3,6 +3,7 @@
 
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "model/inspect_out.h"
 #include "quant/pairs.h"
@@ -197,6 +198,7 @@ static enum qb_status render_json(const struct qb_qgraph *graph, const char *has
     qb_json_put(model, "accumulate", qb_json_text(qb_accumulate_name(graph->accumulate)), &failed);
     qb_json_put(model, "model_sha256", qb_json_text(graph->model_sha256), &failed);
     qb_json_put(model, "calibration", qb_json_text(graph->calibration_hash), &failed);
+    qb_json_put(model, "refinement", qb_json_text(graph->refinement ? graph->refinement : ""), &failed);
     qb_json_put(model, "qgraph_hash", qb_json_text(hash), &failed);
     qb_json_put(model, "bytes", json_integer((json_int_t)qb_qgraph_bytes(graph)), &failed);
     qb_json_put(model, "params", json_integer((json_int_t)total_params(graph)), &failed);
@@ -273,6 +275,15 @@ static void add_model_rows(struct qb_table *table, const struct qb_qgraph *graph
     qb_table_number(table, qb_qgraph_bytes(graph));
 }
 
+/* A note a line. */
+static void add_refinement(struct qb_table *notes, const char *text)
+{
+    for (size_t length; *text; text += length + (text[length] == '\n')) {
+        length = strcspn(text, "\n");
+        qb_table_cell(notes, "refined: %.*s", (int)(length < 4096 ? length : 4096), text);
+    }
+}
+
 static enum qb_status render_text(const struct qb_qgraph *graph, const char *hash, char **out,
                                   struct qb_error *err)
 {
@@ -320,6 +331,7 @@ static enum qb_status render_text(const struct qb_qgraph *graph, const char *has
     qb_table_cell(
         &notes,
         "saturating: pairs that can leave 16 bits with source codes in their range, or at any code 0..255");
+    add_refinement(&notes, graph->refinement ? graph->refinement : "");
     const struct qb_table *const tables[] = {&model, &layers, &weights, &notes};
     const enum qb_status status = qb_tables_text(tables, sizeof tables / sizeof *tables, out, err);
     qb_table_free(&model);

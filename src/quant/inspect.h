@@ -8,8 +8,8 @@
  *   schema_version  1
  *   kind            "integer"
  *   model           {scheme, arithmetic, accumulate, model_sha256 (of the float file), calibration (hash of
- * its images), qgraph_hash, bytes (of all parameters), params, macs (of one image)} layers          in order
- * of execution:
+ * its images), refinement (what refinements did, a line each), qgraph_hash, bytes (of all parameters),
+ * params, macs (of one image)} layers          in order of execution:
  * [{name, op, src (names of the layers it reads), shape [h, w, c], kernel [h, w], stride [h, w], pads [top,
  * left, bottom, right], relu and fused_add (fused into this layer), params, macs, scale, scale_hex (C's %a,
  * exact), zero_point, dtype, quant_min, quant_max (the range that scale and zero point were derived from),

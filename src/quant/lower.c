@@ -40,26 +40,6 @@ static enum qb_status take_qparams(const struct lowering *l, int i, struct qb_qn
     return QB_OK;
 }
 
-/* The bias in accumulator units, as onnxruntime/python/tools/quantization/base_quantizer.py rounds it
- * (double, half to even; the scale is a float32 product), and what the codes stand for in its place. */
-static enum qb_status quantize_bias(struct qb_qnode *to, float src_scale, struct qb_arena *arena,
-                                    struct qb_error *err)
-{
-    int32_t *const codes = qb_arena_array(arena, (size_t)to->oc, sizeof *codes);
-    float *const bia = qb_arena_array(arena, (size_t)to->oc, sizeof *bia);
-    if (!codes || !bia) {
-        return qb_fail_memory(err, (size_t)to->oc * sizeof *codes);
-    }
-    for (int k = 0; k < to->oc; k++) {
-        const double code = nearbyint((double)to->bia[k] / (double)qb_acc_scale(to, src_scale, k));
-        codes[k] = (int32_t)fmin(fmax(code, INT32_MIN), INT32_MAX);
-    }
-    to->bia_codes = codes;
-    qb_bia_of_codes(to, src_scale, bia);
-    to->bia = bia;
-    return QB_OK;
-}
-
 /* Weights and bias of the float node `i` (CONV or DENSE) into `to`. */
 static enum qb_status take_weights(const struct lowering *l, int i, struct qb_qnode *to, struct qb_error *err)
 {
@@ -104,7 +84,7 @@ static enum qb_status take_weights(const struct lowering *l, int i, struct qb_qn
         return qb_fail_memory(err, (size_t)node->oc * sizeof *node->bia);
     }
     return qb_arithmetic_traits(l->scheme->arithmetic)->bia_codes
-               ? quantize_bias(to, l->out->nodes[to->src[0]].q.scale, l->out->arena, err)
+               ? qb_bia_quantize(to, l->out->nodes[to->src[0]].q.scale, l->out->arena, err)
                : QB_OK;
 }
 

@@ -13,21 +13,18 @@ enum entry {
     ACCUMULATE,
     MODEL_SHA256,
     CALIBRATION_HASH,
+    REFINEMENT,
     NODES,
     QGRAPH_HASH,
     CHECKSUM
 };
 
 static const char *const keys[QB_QDQ_ENTRIES] = {
-    [VERSION] = "qbench.version",
-    [SCHEME] = "qbench.scheme",
-    [ARITHMETIC] = "qbench.arithmetic",
-    [ACCUMULATE] = "qbench.accumulate",
-    [MODEL_SHA256] = "qbench.model_sha256",
-    [CALIBRATION_HASH] = "qbench.calibration_hash",
-    [NODES] = "qbench.nodes",
-    [QGRAPH_HASH] = "qbench.qgraph_hash",
-    [CHECKSUM] = "qbench.checksum",
+    [VERSION] = "qbench.version",           [SCHEME] = "qbench.scheme",
+    [ARITHMETIC] = "qbench.arithmetic",     [ACCUMULATE] = "qbench.accumulate",
+    [MODEL_SHA256] = "qbench.model_sha256", [CALIBRATION_HASH] = "qbench.calibration_hash",
+    [REFINEMENT] = "qbench.refinement",     [NODES] = "qbench.nodes",
+    [QGRAPH_HASH] = "qbench.qgraph_hash",   [CHECKSUM] = "qbench.checksum",
 };
 
 /* First 64 bits of the SHA-256 of the other entries' values, each with a NUL behind it; an absent one is left
@@ -97,6 +94,7 @@ enum qb_status qb_qdq_metadata_make(const struct qb_qgraph *graph, struct qb_are
             graph->accumulate == QB_ACCUMULATE_EXACT ? NULL : qb_accumulate_name(graph->accumulate),
         [MODEL_SHA256] = graph->model_sha256,
         [CALIBRATION_HASH] = graph->calibration_hash,
+        [REFINEMENT] = graph->refinement && *graph->refinement ? graph->refinement : NULL,
         [QGRAPH_HASH] = hashes,
         [CHECKSUM] = hashes + QB_HASH64_HEX,
     };
@@ -130,7 +128,7 @@ enum qb_status qb_qdq_metadata_read(const struct qb_graph *file, enum qb_arithme
     if (values[VERSION] || values[CHECKSUM]) { /* written here, not by hand or by another program */
         char hex[QB_HASH64_HEX];
         for (int i = 0; i < QB_QDQ_ENTRIES; i++) {
-            if (!values[i] && i != ACCUMULATE) {
+            if (!values[i] && i != ACCUMULATE && i != REFINEMENT) {
                 return qb_fail(err, QB_EINPUT, "metadata: %s is missing; the file is damaged or was changed",
                                keys[i]);
             }
@@ -156,7 +154,8 @@ enum qb_status qb_qdq_metadata_read(const struct qb_graph *file, enum qb_arithme
     }
     QB_TRY(take_text(out, values[SCHEME], "imported", &out->scheme, err));
     QB_TRY(take_text(out, values[MODEL_SHA256], "", &out->model_sha256, err));
-    return take_text(out, values[CALIBRATION_HASH], "", &out->calibration_hash, err);
+    QB_TRY(take_text(out, values[CALIBRATION_HASH], "", &out->calibration_hash, err));
+    return take_text(out, values[REFINEMENT], "", &out->refinement, err);
 }
 
 static enum qb_status fail_nodes(struct qb_error *err, int i, const char *what)

@@ -6,7 +6,7 @@
 #include "model/graph.h"
 #include "quant/qgraph.h"
 
-enum { QB_QDQ_ENTRIES = 9 };
+enum { QB_QDQ_ENTRIES = 10 };
 
 /* The entries of a graph, *count of them, in their order; strings live in `arena`. */
 enum qb_status qb_qdq_metadata_make(const struct qb_qgraph *graph, struct qb_arena *arena,
@@ -15,7 +15,7 @@ enum qb_status qb_qdq_metadata_make(const struct qb_qgraph *graph, struct qb_are
 
 /* Scheme, arithmetic and hashes of a file into `out` (strings are copied to its arena), `fallback` and
  * defaults where the file has none. A file of this program must have all entries (qbench.accumulate only when
- * it is not exact), and they must fit qbench.checksum. */
+ * it is not exact, qbench.refinement when there is any), and they must fit qbench.checksum. */
 enum qb_status qb_qdq_metadata_read(const struct qb_graph *file, enum qb_arithmetic fallback,
                                     struct qb_qgraph *out, struct qb_error *err);
 

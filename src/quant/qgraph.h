@@ -97,6 +97,8 @@ struct qb_qgraph {
     int count;
     const char *model_sha256;     /* of the float model file; "" when unknown */
     const char *calibration_hash; /* qb_sample.hash; "" when unknown */
+    const char *refinement; /* what refinements did, for people, a line each; NULL or "": nothing. Not part of
+                               the identity: the weights and biases are */
 };
 
 /* Accepts NULL. */

@@ -204,6 +204,12 @@ enum qb_status qb_scheme_check(const struct qb_scheme *scheme, struct qb_error *
                        "convolution's float tail",
                        file_of(scheme), qb_arithmetic_name(scheme->arithmetic));
     }
+    if ((scheme->refine & QB_REFINE_BIAS_CORRECTION) && (scheme->refine & QB_REFINE_FAST_BIAS_CORRECTION)) {
+        return qb_fail(err, QB_EINPUT,
+                       "%s: refine: bias_correction and fast_bias_correction both write the biases; one is "
+                       "expected",
+                       file_of(scheme));
+    }
     return QB_OK;
 }
 

@@ -111,3 +111,21 @@ enum qb_status qb_weights_quantize(const struct qb_observer_spec *spec, const fl
     }
     return status;
 }
+
+enum qb_status qb_bia_quantize(struct qb_qnode *to, float src_scale, struct qb_arena *arena,
+                               struct qb_error *err)
+{
+    int32_t *const codes = qb_arena_array(arena, (size_t)to->oc, sizeof *codes);
+    float *const bia = qb_arena_array(arena, (size_t)to->oc, sizeof *bia);
+    if (!codes || !bia) {
+        return qb_fail_memory(err, (size_t)to->oc * sizeof *codes);
+    }
+    for (int k = 0; k < to->oc; k++) {
+        const double code = nearbyint((double)to->bia[k] / (double)qb_acc_scale(to, src_scale, k));
+        codes[k] = (int32_t)fmin(fmax(code, INT32_MIN), INT32_MAX);
+    }
+    to->bia_codes = codes;
+    qb_bia_of_codes(to, src_scale, bia);
+    to->bia = bia;
+    return QB_OK;
+}

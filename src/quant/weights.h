@@ -5,6 +5,7 @@
 #include "base/arena.h"
 #include "base/status.h"
 #include "config/scheme.h"
+#include "quant/qgraph.h"
 
 struct qb_quantized_weights {
     const int8_t *codes;        /* inside form, order of the float weights */
@@ -17,5 +18,11 @@ struct qb_quantized_weights {
 enum qb_status qb_weights_quantize(const struct qb_observer_spec *spec, const float *wei, int channels,
                                    size_t each, struct qb_arena *arena, struct qb_quantized_weights *out,
                                    struct qb_error *err);
+
+/* Gives CONV or DENSE `to` the codes of its float bias in accumulator units, as
+ * onnxruntime/python/tools/quantization/base_quantizer.py rounds it (double, half to even; the scale is a
+ * float32 product), and what the codes stand for in the bias's place. Weight scales are known. */
+enum qb_status qb_bia_quantize(struct qb_qnode *to, float src_scale, struct qb_arena *arena,
+                               struct qb_error *err);
 
 #endif

@@ -30,6 +30,7 @@ const struct qb_column qb_columns[] = {
     TEXT(arithmetic, true),
     TEXT(accumulate, true),
     TEXT(fuse, true),
+    TEXT(refine, true),
     TEXT(engine, true),
     TEXT(isa, true),
     INT(threads, true),

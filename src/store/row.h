@@ -22,7 +22,7 @@ struct qb_row {
     char scheme[64], reproduces[160];
     char weights[64], activations[64],
         observer[64]; /* short texts for the table: "s8 per channel", "u8 7-bit affine", "histogram" */
-    char arithmetic[16], accumulate[16], fuse[48];
+    char arithmetic[16], accumulate[16], fuse[48], refine[64];
     char engine[24], isa[16];
     int threads, batch;
     char model[96], model_sha256[65], data[32], data_sha256[65], calibration[64];

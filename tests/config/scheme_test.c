@@ -114,6 +114,13 @@ static void test_shipped_values(void **state)
     const struct qb_scheme onednn = shipped("fbgemm_onednn", arena);
     assert_int_equal(onednn.fuse, QB_FUSE_CONV_RELU | QB_FUSE_ADD_RELU | QB_FUSE_CONV_ADD);
     assert_int_equal(onednn.arithmetic, QB_ARITHMETIC_ONEDNN);
+    assert_int_equal(onednn.refine, 0);
+    assert_int_equal(shipped("dfq", arena).refine, QB_REFINE_EQUALIZE | QB_REFINE_BIAS_CORRECTION);
+    char names[64];
+    qb_refine_names(15, names, sizeof names);
+    assert_string_equal(names, "equalize, adaround, bias_correction, fast_bias_correction");
+    qb_refine_names(0, names, sizeof names);
+    assert_string_equal(names, "");
     qb_arena_destroy(arena);
 }
 
@@ -268,6 +275,11 @@ static void test_errors(void **state)
         {"  reduce_range: true", "  quant_min: 3\n  quant_max: 9",
          ":8: activations.quant_min: the range 3 to 9 does not contain 0"},
         {"add_relu]", "conv_add]", ":9: fuse: conv_add needs arithmetic: onednn"},
+        {"arithmetic: fbgemm", "arithmetic: fbgemm\nrefine: [cle]",
+         ":11: refine: expected a list of any of equalize, adaround, bias_correction, "
+         "fast_bias_correction"},
+        {"arithmetic: fbgemm", "arithmetic: fbgemm\nrefine: [bias_correction, fast_bias_correction]",
+         ":11: refine: bias_correction and fast_bias_correction both write the biases"},
         /* written twice */
         {"fuse: [", "name: other\nfuse: [", ":9: name: written twice, first in line 1"},
         {"qint8, symmetric: true", "qint8, dtype: qint8, symmetric: true",
@@ -304,7 +316,7 @@ static void test_other_documents(void **state)
         {"---\n...\n", NULL, ":2: expected a mapping with the keys name"},
         {"hello\n", NULL,
          ":1: expected a mapping with the keys name, reproduces, verified, compared, weights, activations, "
-         "fuse, arithmetic, accumulate, found 'hello'"},
+         "fuse, arithmetic, accumulate, refine, found 'hello'"},
         {"[1, 2]\n", NULL, "found a list of 2"},
         {"{}\n", NULL, ":1: key 'name' is missing"},
     };

@@ -67,7 +67,8 @@ struct qb_qgraph *qbt_odd_qgraph(void)
                             .nodes = n,
                             .count = COUNT,
                             .model_sha256 = "",
-                            .calibration_hash = ""};
+                            .calibration_hash = "",
+                            .refinement = "first line\nsecond line"};
     const struct qb_shape shapes[COUNT] = {{6, 8, 2}, {3, 4, 3}, {2, 3, 3}, {1, 1, 5}, {1, 1, 5}, {1, 1, 1}};
     const enum qb_qop ops[COUNT] = {QB_QOP_INPUT, QB_QOP_CONV, QB_QOP_AVGPOOL,
                                     QB_QOP_DENSE, QB_QOP_RELU, QB_QOP_DENSE};

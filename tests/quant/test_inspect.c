@@ -59,7 +59,8 @@ static const struct qb_qgraph graph = {.scheme = "test",
                                        .nodes = nodes,
                                        .count = 3,
                                        .model_sha256 = "abc",
-                                       .calibration_hash = ""};
+                                       .calibration_hash = "",
+                                       .refinement = "equalize: a > b\nadaround a: fine"};
 
 static json_int_t integer(const json_t *object, const char *key)
 {
@@ -89,6 +90,7 @@ static void test_json(void **state)
     assert_string_equal(text_of(model, "scheme"), "test");
     assert_string_equal(text_of(model, "arithmetic"), "fbgemm");
     assert_string_equal(text_of(model, "accumulate"), "exact");
+    assert_string_equal(text_of(model, "refinement"), graph.refinement);
     qb_qgraph_hash(&graph, hash);
     assert_string_equal(text_of(model, "qgraph_hash"), hash);
     assert_int_equal(integer(model, "params"), 6 + 2 + 6 + 3);
@@ -144,6 +146,7 @@ static void test_text(void **state)
     assert_non_null(strstr(text, "arithmetic       fbgemm\n"));
     assert_non_null(strstr(text, "calibration      unknown\n"));
     assert_non_null(strstr(text, "0x1.99999ap-4"));
+    assert_non_null(strstr(text, "\nrefined: equalize: a > b\nrefined: adaround a: fine\n"));
     assert_non_null(strstr(text, "conv+relu"));
     assert_non_null(strstr(text, "0.100000001 .. 0.25"));
     assert_null(strstr(text, " \n"));

@@ -21,6 +21,7 @@ static void assert_same(const struct qb_qgraph *a, const struct qb_qgraph *b)
     assert_string_equal(a->scheme, b->scheme);
     assert_string_equal(a->model_sha256, b->model_sha256);
     assert_string_equal(a->calibration_hash, b->calibration_hash);
+    assert_string_equal(a->refinement ? a->refinement : "", b->refinement);
     assert_int_equal(a->arithmetic, b->arithmetic);
     assert_int_equal(a->accumulate, b->accumulate);
     assert_int_equal(a->count, b->count);
