@@ -10,6 +10,7 @@ static const char *const arithmetic_names[QB_ARITHMETIC_COUNT] = {
     [QB_ARITHMETIC_FBGEMM] = "fbgemm",
     [QB_ARITHMETIC_ONEDNN] = "onednn",
     [QB_ARITHMETIC_ORT] = "ort",
+    [QB_ARITHMETIC_TFLITE] = "tflite",
 };
 
 static const char *const accumulate_names[QB_ACCUMULATE_COUNT] = {

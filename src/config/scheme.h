@@ -15,7 +15,13 @@ enum qb_dtype { QB_QUINT8, QB_QINT8 };
 const char *qb_dtype_name(enum qb_dtype dtype);
 
 /* The exact requantization rule of an integer graph (reference engine: src/engine/reference). */
-enum qb_arithmetic { QB_ARITHMETIC_FBGEMM, QB_ARITHMETIC_ONEDNN, QB_ARITHMETIC_ORT, QB_ARITHMETIC_COUNT };
+enum qb_arithmetic {
+    QB_ARITHMETIC_FBGEMM,
+    QB_ARITHMETIC_ONEDNN,
+    QB_ARITHMETIC_ORT,
+    QB_ARITHMETIC_TFLITE,
+    QB_ARITHMETIC_COUNT
+};
 const char *qb_arithmetic_name(enum qb_arithmetic arithmetic);
 /* 1 and *out when `name` is one. */
 int qb_arithmetic_parse(const char *name, enum qb_arithmetic *out);

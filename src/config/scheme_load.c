@@ -36,8 +36,10 @@ static const cyaml_strval_t refinements[] = {
     {"bias_correction", QB_REFINE_BIAS_CORRECTION},
     {"fast_bias_correction", QB_REFINE_FAST_BIAS_CORRECTION},
 };
-static const cyaml_strval_t arithmetics[] = {
-    {"fbgemm", QB_ARITHMETIC_FBGEMM}, {"onednn", QB_ARITHMETIC_ONEDNN}, {"ort", QB_ARITHMETIC_ORT}};
+static const cyaml_strval_t arithmetics[] = {{"fbgemm", QB_ARITHMETIC_FBGEMM},
+                                             {"onednn", QB_ARITHMETIC_ONEDNN},
+                                             {"ort", QB_ARITHMETIC_ORT},
+                                             {"tflite", QB_ARITHMETIC_TFLITE}};
 _Static_assert(CYAML_ARRAY_LEN(arithmetics) == QB_ARITHMETIC_COUNT,
                "every arithmetic can be written in a file");
 

@@ -274,6 +274,13 @@ static enum qb_status check_qparams(const struct qb_qgraph *graph, const struct 
         return qb_fail(err, QB_EINPUT, "node %s: scale and zero point differ from those of its source %s",
                        n->name, graph->nodes[n->src[0]].name);
     }
+    if (n->op == QB_QOP_ADD && graph->arithmetic == QB_ARITHMETIC_TFLITE) {
+        const float a = graph->nodes[n->src[0]].q.scale, b = graph->nodes[n->src[1]].q.scale;
+        if (!(2.0 * (double)(a > b ? a : b) < 0x1p20 * (double)n->q.scale)) {
+            return qb_fail(err, QB_EUNSUPPORTED, "node %s: source scale %g and scale %g are too far apart",
+                           n->name, (double)(a > b ? a : b), (double)n->q.scale);
+        }
+    }
     return traits->outside ? check_ratios(graph, n, err) : QB_OK;
 }
 

@@ -96,6 +96,8 @@ struct qb_node {
     enum qb_pad_mode pad_mode; /* raw CONV, AVGPOOL; EXPLICIT after qb_pass_shapes */
     int ic, oc;                /* CONV, DENSE */
     const float *wei, *bia;    /* bia is never NULL on CONV and DENSE after canonicalization */
+    const int32_t *bia_codes; /* CONV, DENSE with codes, [oc]: the file's bias, in units of the source's scale
+                               * times the weights'; NULL when its bias is float */
     const struct qb_weight_codes
         *codes; /* CONV, DENSE of a QDQ model, else NULL; wei then holds the dequantized values */
     const struct qb_batchnorm *bn; /* AFFINE */

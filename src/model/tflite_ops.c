@@ -145,6 +145,7 @@ static enum qb_status int32_bias(const struct tflite_op *op, float src_scale, st
         values[k] = (float)bia[k] * (src_scale * codes->scales[codes->scale_count == 1 ? 0 : k]);
     }
     node->bia = values;
+    node->bia_codes = bia;
     return QB_OK;
 }
 

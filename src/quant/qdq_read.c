@@ -128,6 +128,18 @@ static enum qb_status take_weights(const struct reader *r, const struct qb_node 
         qb_arena_memdup(arena, codes->scales, (size_t)codes->scale_count * sizeof *codes->scales);
     to->wei_zero_points = zeros;
     to->bia = qb_arena_memdup(arena, node->bia, channels * sizeof *node->bia);
+    if (qb_arithmetic_traits(r->out->arithmetic)->bia_codes) {
+        if (!node->bia_codes) {
+            return qb_fail_node(err, QB_EUNSUPPORTED, node,
+                                "its bias is float; arithmetic %s takes an int32 bias with the scale of its "
+                                "source times that of its weights",
+                                qb_arithmetic_name(r->out->arithmetic));
+        }
+        to->bia_codes = qb_arena_memdup(arena, node->bia_codes, channels * sizeof *node->bia_codes);
+        if (!to->bia_codes) {
+            return qb_fail_memory(err, channels * sizeof *node->bia_codes);
+        }
+    }
     if (node->op == QB_OP_CONV) {
         to->kh = node->kh, to->kw = node->kw, to->stride_h = node->stride_h, to->stride_w = node->stride_w;
         to->pad_t = node->pad_t, to->pad_l = node->pad_l, to->pad_b = node->pad_b, to->pad_r = node->pad_r;

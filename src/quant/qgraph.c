@@ -25,6 +25,7 @@ const struct qb_arithmetic_traits *qb_arithmetic_traits(enum qb_arithmetic arith
     static const struct qb_arithmetic_traits traits[QB_ARITHMETIC_COUNT] = {
         [QB_ARITHMETIC_ONEDNN] = {.fused_add = true},
         [QB_ARITHMETIC_ORT] = {.bia_codes = true, .rescales = true, .constants = true, .outside = true},
+        [QB_ARITHMETIC_TFLITE] = {.bia_codes = true},
     };
     return &traits[arithmetic];
 }

@@ -211,7 +211,8 @@ static void test_errors(void **state)
          ":5: activations: unknown key 'obsever'; the keys here are observer"},
         {"symmetric: true }", "symmetric: true, group: 4 }", ":3: weights: unknown key 'group'"},
         /* missing keys */
-        {"arithmetic: fbgemm\n", "", ":1: key 'arithmetic' is missing; expected one of fbgemm, onednn, ort"},
+        {"arithmetic: fbgemm\n", "",
+         ":1: key 'arithmetic' is missing; expected one of fbgemm, onednn, ort, tflite"},
         {"name: mine\n", "", ":1: key 'name' is missing; expected a text"},
         {"  dtype: quint8\n", "", ":4: activations: key 'dtype' is missing; expected one of quint8, qint8"},
         {"fuse: [conv_relu, add_relu]\n", "",
@@ -225,7 +226,7 @@ static void test_errors(void **state)
          ":6: activations.dtype: expected one of quint8, qint8, found 'int8'"},
         {"dtype: quint8", "dtype: 1", ":6: activations.dtype: expected one of quint8, qint8, found '1'"},
         {"arithmetic: fbgemm", "arithmetic: abacus",
-         ":10: arithmetic: expected one of fbgemm, onednn, ort, found 'abacus'"},
+         ":10: arithmetic: expected one of fbgemm, onednn, ort, tflite, found 'abacus'"},
         {"[conv_relu, add_relu]", "conv_relu",
          ":9: fuse: expected a list of any of conv_relu, add_relu, conv_add, found 'conv_relu'"},
         {"[conv_relu, add_relu]", "[conv_relu, relu]",

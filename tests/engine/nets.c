@@ -243,6 +243,24 @@ static int outside(const struct net *net)
     return net->dtype == QB_QINT8 ? 128 : 0;
 }
 
+/* MultiplyByQuantizedMultiplier of tflite, as gemmlowp writes it, for a multiplier below 1. */
+static int64_t multiplied(double real, int64_t x, bool once)
+{
+    int exponent;
+    int64_t m = llround(frexp(real, &exponent) * 2147483648.0);
+    if (m == INT64_C(1) << 31) {
+        m /= 2;
+        exponent++;
+    }
+    assert_in_range(-exponent, 0, 31);
+    if (once) {
+        return (x * m + (INT64_C(1) << (30 - exponent))) >> (31 - exponent);
+    }
+    const int64_t product = x * m, nudge = product >= 0 ? INT64_C(1) << 30 : 1 - (INT64_C(1) << 30);
+    const int64_t high = (product + nudge) / (INT64_C(1) << 31), mask = (INT64_C(1) << -exponent) - 1;
+    return (high >> -exponent) + ((high & mask) > (mask >> 1) + (high < 0));
+}
+
 static uint8_t tail(const struct net *net, const struct qb_qnode *n, int k, int64_t acc,
                     const uint8_t *residual)
 {
@@ -254,6 +272,13 @@ static uint8_t tail(const struct net *net, const struct qb_qnode *n, int k, int6
         const float v = per_tensor ? fmaf(n->bia[k], reciprocal, (float)acc) : (float)acc + quotient;
         const float m = aw / dst.scale, scaled = v * m;
         return (uint8_t)limit(nearbyint((double)scaled) + dst.zero_point, n->relu ? dst.zero_point : 0, 255);
+    }
+    if (net->graph.arithmetic == QB_ARITHMETIC_TFLITE) {
+        const bool once = n->op == QB_QOP_DENSE;
+        const double product =
+            once && per_tensor ? (double)aw : (double)src.scale * (double)n->wei_scales[per_tensor ? 0 : k];
+        const int64_t v = multiplied(product / (double)dst.scale, acc + n->bia_codes[k], once);
+        return (uint8_t)limit((double)(v + dst.zero_point), n->relu ? dst.zero_point : 0, 255);
     }
     if (net->graph.arithmetic == QB_ARITHMETIC_ORT) {
         const float m = aw / dst.scale, v = (float)(acc + n->bia_codes[k]) * m;
@@ -335,6 +360,13 @@ static uint8_t expect_add(const struct net *net, const struct qb_qnode *n, int a
     if (net->graph.arithmetic == QB_ARITHMETIC_ORT) {
         return expect_ort_pair(net, n, a, b);
     }
+    if (net->graph.arithmetic == QB_ARITHMETIC_TFLITE) {
+        const double twice = 2.0 * fmax((double)q0.scale, (double)q1.scale);
+        const int64_t raw = multiplied((double)q0.scale / twice, (a - q0.zero_point) * 1048576, false) +
+                            multiplied((double)q1.scale / twice, (b - q1.zero_point) * 1048576, false);
+        const int64_t v = multiplied(twice / (1048576.0 * (double)n->q.scale), raw, false);
+        return (uint8_t)limit((double)(v + n->q.zero_point), n->relu ? n->q.zero_point : 0, 255);
+    }
     const bool fbgemm = net->graph.arithmetic == QB_ARITHMETIC_FBGEMM;
     const float offset0 = q0.scale * (float)-q0.zero_point, offset1 = q1.scale * (float)-q1.zero_point;
     const float d0 = fbgemm ? fmaf(q0.scale, (float)a, offset0) : q0.scale * (float)(a - q0.zero_point);
@@ -371,6 +403,11 @@ static void expect_avgpool(const struct net *net, const struct qb_qnode *n, cons
                          : (uint8_t)limit(nearbyint((double)shifted) + outside(net), 0, 255);
             continue;
         }
+        if (net->graph.arithmetic == QB_ARITHMETIC_TFLITE) {
+            const double mean = (double)(sum - 128 * count) / count; /* round() takes halves away from zero */
+            dst[i] = (uint8_t)(round(mean) + 128.0);
+            continue;
+        }
         const bool fbgemm = net->graph.arithmetic == QB_ARITHMETIC_FBGEMM;
         const float mean = (float)(fbgemm ? sum - zero_point * count : sum) * inverse;
         dst[i] = (uint8_t)limit(nearbyint((double)mean) + (fbgemm ? zero_point : 0), 0, 255);
@@ -398,7 +435,10 @@ void net_expect(const struct net *net, const uint8_t *image, uint8_t *codes[NET_
             const int second = !src1                                         ? 0
                                : net->nodes[n->src[1]].op == QB_QOP_CONSTANT ? src1[channel]
                                                                              : src1[i];
-            if (n->op == QB_QOP_INPUT) {
+            if (n->op == QB_QOP_INPUT && net->graph.arithmetic == QB_ARITHMETIC_TFLITE) {
+                const float code = (float)src0[i] / n->q.scale;
+                dst[i] = (uint8_t)limit(round((double)code) + n->q.zero_point, 0, 255);
+            } else if (n->op == QB_QOP_INPUT) {
                 const float code = net->graph.arithmetic == QB_ARITHMETIC_ORT ? (float)src0[i] / n->q.scale
                                                                               : (float)src0[i] * inverse;
                 dst[i] = (uint8_t)limit(nearbyint((double)code) + n->q.zero_point, 0, 255);

@@ -224,6 +224,46 @@ static void add_fma(void **state)
     add_pairs(s, z, true);
 }
 
+/* The mantissa and shift of QuantizeMultiplier, and both roundings at and beside ties, positive and negative.
+ */
+static void tflite_multiplier(void **state)
+{
+    (void)state;
+    const struct {
+        double real;
+        int32_t mantissa, right;
+    } reals[] = {
+        {0.5, 1 << 30, 0},
+        {0.25, 1 << 30, 1},
+        {0.75, 0x60000000, 0},
+        {1.0 - 0x1p-33, 1 << 30, -1}, /* rounds up to 2^31: halved, 1 and no multiplier below it */
+        {1.0, 1 << 30, -1},
+        {0x1p-32, 1 << 30, 31},
+        {0x1p-33, 0, 0},
+        {(double)0.1F, 0x66666680, 3},
+        {0.0, 0, 0},
+    };
+    for (size_t i = 0; i < sizeof reals / sizeof *reals; i++) {
+        const struct qb_multiplier m = qb_quantize_multiplier(reals[i].real);
+        assert_int_equal(m.mantissa, reals[i].mantissa);
+        assert_int_equal(m.right, reals[i].right);
+    }
+    const struct qb_multiplier eighth = qb_quantize_multiplier(0.125);
+    const struct {
+        int32_t x, twice, once;
+    } eighths[] = {{4, 1, 1},   {3, 1, 0},    {2, 0, 0},     {12, 2, 2},    {11, 2, 1},    {10, 1, 1},
+                   {-4, -1, 0}, {-5, -1, -1}, {-12, -2, -1}, {-13, -2, -2}, {-11, -1, -1}, {0, 0, 0}};
+    for (size_t i = 0; i < sizeof eighths / sizeof *eighths; i++) {
+        assert_int_equal(qb_multiply_twice(eighths[i].x, eighth), eighths[i].twice);
+        assert_int_equal(qb_multiply_once(eighths[i].x, eighth), eighths[i].once);
+    }
+    const struct qb_multiplier half = qb_quantize_multiplier(0.5);
+    assert_int_equal(qb_multiply_twice(-1, half), 0); /* the first step rounds half up */
+    assert_int_equal(qb_multiply_twice(1, half), 1);
+    assert_int_equal(qb_multiply_twice(INT32_MAX, half), 1 << 30);
+    assert_int_equal(qb_multiply_twice(INT32_MIN, half), -(1 << 30));
+}
+
 /* The code of one 1 x n window whose codes' sum is `sum`. */
 static uint8_t pooled(enum qb_arithmetic arithmetic, int32_t sum, int n, int zero_point)
 {
@@ -254,6 +294,13 @@ static void avgpool_ties(void **state)
     assert_int_equal(pooled(QB_ARITHMETIC_ONEDNN, 255 * 64, 64, 255), 255);
     assert_int_equal(pooled(QB_ARITHMETIC_FBGEMM, 0, 9, 255), 0);
     assert_int_equal(pooled(QB_ARITHMETIC_FBGEMM, 100, 9, 1), 11);
+    /* int8 codes: halves go away from code 128 */
+    assert_int_equal(pooled(QB_ARITHMETIC_TFLITE, 4 * 128 + 2, 4, 0), 129);
+    assert_int_equal(pooled(QB_ARITHMETIC_TFLITE, 4 * 128 - 2, 4, 0), 127);
+    assert_int_equal(pooled(QB_ARITHMETIC_TFLITE, 4 * 128 - 1, 4, 0), 128);
+    assert_int_equal(pooled(QB_ARITHMETIC_TFLITE, 10, 4, 0), 2);
+    assert_int_equal(pooled(QB_ARITHMETIC_TFLITE, 0, 4, 0), 0);
+    assert_int_equal(pooled(QB_ARITHMETIC_TFLITE, 255 * 4, 4, 0), 255);
 }
 
 static void input_codes(void **state)
@@ -312,6 +359,7 @@ int main(void)
         cmocka_unit_test(fused_add_fma),
         cmocka_unit_test(add_fma),
         cmocka_unit_test(avgpool_ties),
+        cmocka_unit_test(tflite_multiplier),
         cmocka_unit_test(input_codes),
         cmocka_unit_test(dequantize),
     };

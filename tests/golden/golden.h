@@ -37,7 +37,7 @@ void golden_float_free(struct golden_float *golden);
 /* An .npz file: arrays in file order. */
 struct golden_npz {
     size_t count;
-    char (*names)[32]; /* without ".npy" */
+    char (*names)[256]; /* without ".npy" */
     struct qb_npy *arrays;
 };
 enum qb_status golden_npz_read(const char *path, struct golden_npz *out, struct qb_error *err);

@@ -5,6 +5,7 @@ static const struct qb_arithmetic_ops *const arithmetics[QB_ARITHMETIC_COUNT] = 
     [QB_ARITHMETIC_FBGEMM] = &qb_arithmetic_fbgemm,
     [QB_ARITHMETIC_ONEDNN] = &qb_arithmetic_onednn,
     [QB_ARITHMETIC_ORT] = &qb_arithmetic_ort,
+    [QB_ARITHMETIC_TFLITE] = &qb_arithmetic_tflite,
 };
 
 /* Zero here means that a product or quotient left float32's range. */
@@ -53,6 +54,9 @@ enum qb_status qb_requant_init(const struct qb_qgraph *graph, int node, struct q
                 n->name, k, (double)sx, (double)n->wei_scales[r.per_tensor ? 0 : k], (double)sy,
                 (double)n->bia[k]);
         }
+    }
+    if (ops->constants) {
+        QB_TRY(ops->constants(graph, node, arena, &r, err));
     }
     *out = r;
     return QB_OK;

@@ -48,6 +48,22 @@
  *   RELU         with another scale or zero point: DequantizeLinear, Relu, QuantizeLinear
  *                dst = sat(rne(max(sx * (float)(src - zx), 0) / sy) + zy)
  *
+ * tflite: the reference kernels of TensorFlow Lite, in integers (tensorflow/tensorflow, tensorflow/lite/
+ * kernels/internal/common.cc, quantization_util.cc, reference/integer_ops/conv.h, add.h, pooling.h, and
+ * kernels/kernel_util.cc; google/gemmlowp fixedpoint/fixedpoint.h), checked against LiteRT 2.3:
+ *   m, r         of a double M below 1: M = m * 2^-(31 + r), r >= 0, where m in 2^30 .. 2^31 - 1 is rounded
+ *                from the mantissa of frexp, half away from zero; M below 2^-32 is 0
+ *   twice(x, M)  h = floor((x * m + 2^30) / 2^31); h / 2^r, rounded half away from zero
+ *   once(x, M)   floor((x * m + 2^(30 + r)) / 2^(31 + r))
+ *   CONV         M = (double)sx * (double)sw[k] / (double)sy
+ *                dst = clamp(twice(acc + bia_codes[k], M) + zy, relu ? zy : 0, 255)
+ *   DENSE        the same with once; one scale for all weights: M = (double)(sx * sw) / (double)sy
+ *   ADD          t = 2 * max(s0, s1); M0 = s0 / t, M1 = s1 / t, M2 = t / (2^20 * sy)
+ *                v = twice((q0 - z0) * 2^20, M0) + twice((q1 - z1) * 2^20, M1)
+ *                dst = clamp(twice(v, M2) + zy, relu ? zy : 0, 255)
+ *   AVGPOOL      of int8 codes q - 128, whatever the type outside: S / n rounded half away from zero, + 128
+ *   INPUT        dst = sat(rha((float)p / s) + z), rha() rounds half away from zero
+ *
  * All: RELU within one scale and zero point is max(src, z); logits are s * (float)(code - z).
  */
 #ifndef QB_ENGINE_REFERENCE_ARITHMETIC_H
@@ -59,6 +75,16 @@
 
 #include "quant/qgraph.h"
 
+/* A real number below 1 as tflite has it: mantissa * 2^-(31 + right). */
+struct qb_multiplier {
+    int32_t mantissa; /* 0, or 2^30 .. 2^31 - 1 */
+    int32_t right;    /* negative: the number is 1 or more */
+};
+struct qb_multiplier qb_quantize_multiplier(double real);
+/* x * m rounded in two steps, in one; m.right in 0..31. */
+int32_t qb_multiply_twice(int32_t x, struct qb_multiplier m);
+int32_t qb_multiply_once(int32_t x, struct qb_multiplier m);
+
 /* The tail of one CONV or DENSE: accumulators to codes. */
 struct qb_requant {
     enum qb_arithmetic arithmetic;
@@ -68,11 +94,13 @@ struct qb_requant {
     bool per_tensor;          /* fbgemm: one weight scale, the bias joins by FMA */
     float bia_factor;         /* fbgemm, per_tensor: 1 / aw */
     const float *bia;         /* [oc] fbgemm per channel: bia / aw; else bia */
-    const int32_t *bia_codes; /* [oc], ort; else NULL */
+    const int32_t *bia_codes; /* [oc], ort, tflite; else NULL */
     const float *scale;       /* [oc] fbgemm, ort: m; onednn: sx * sw */
     float dst_inverse;        /* onednn: 1 / sy */
     float res_scale;          /* onednn, fused_add */
     int32_t res_zero_point;
+    const struct qb_multiplier *multipliers; /* [oc], tflite */
+    bool once;                               /* tflite: DENSE */
 };
 /* Arrays live in `arena`. Scales that leave float32's range in a product or quotient are QB_EUNSUPPORTED. */
 enum qb_status qb_requant_init(const struct qb_qgraph *graph, int node, struct qb_arena *arena,
@@ -91,7 +119,9 @@ struct qb_add {
     float ratio;       /* ort: r0 */
     float dst_inverse; /* 1 / sy */
     int32_t zero_point;
-    int32_t shift; /* ort: outside code = inside code + shift */
+    int32_t shift;                   /* ort: outside code = inside code + shift */
+    int32_t raw0[256], raw1[256];    /* tflite */
+    struct qb_multiplier multiplier; /* tflite: M2 */
 };
 void qb_add_init(const struct qb_qgraph *graph, int node, struct qb_add *out);
 /* dst may be src0 or src1. */

@@ -39,6 +39,9 @@ struct qb_arithmetic_ops {
     /* Constants of channel k: aw = sx * sw[k], sy; only where the general ones (bia, sx * sw) do not serve.
      */
     void (*channel)(const struct qb_requant *r, float aw, float sy, float *scale, float *bia);
+    /* Further constants; NULL: none. */
+    enum qb_status (*constants)(const struct qb_qgraph *graph, int node, struct qb_arena *arena,
+                                struct qb_requant *r, struct qb_error *err);
     void (*requant)(const struct qb_requant *r, const int32_t *acc, const uint8_t *residual, size_t pixels,
                     uint8_t *dst);
     void (*add_init)(const struct qb_qparams src[2], const struct qb_qparams *dst, struct qb_add *add);
@@ -55,7 +58,8 @@ struct qb_arithmetic_ops {
     uint8_t (*relu)(const struct qb_qparams *src, const struct qb_qparams *dst, int code);
 };
 
-extern const struct qb_arithmetic_ops qb_arithmetic_fbgemm, qb_arithmetic_onednn, qb_arithmetic_ort;
+extern const struct qb_arithmetic_ops qb_arithmetic_fbgemm, qb_arithmetic_onednn, qb_arithmetic_ort,
+    qb_arithmetic_tflite;
 
 /* qb_avgpool_run with `floats`. */
 uint8_t qb_ort_avgpool_floats(const struct qb_avgpool *pool, const uint8_t *window, size_t row, size_t pixel);
