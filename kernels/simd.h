@@ -16,6 +16,35 @@
 #define QB_NO_UNROLL _Pragma("GCC unroll 1")
 #endif
 
+/* QB_REPEAT_16(i, n, statements): for (i = 0; i < n; i++), n <= 16, written out by the preprocessor. i is a
+ * constant expression in the statements, so an array that is only indexed by such constants lives in
+ * registers whatever the compiler's unroller does (clang 14 unrolls too late and keeps such arrays in
+ * memory). Repeats nest. */
+#define QB_ONCE(i, value, n, ...)                                                                            \
+    {                                                                                                        \
+        enum { i = value };                                                                                  \
+        if (i < (n)) {                                                                                       \
+            __VA_ARGS__                                                                                      \
+        }                                                                                                    \
+    }
+#define QB_REPEAT_2(i, n, ...) QB_ONCE(i, 0, n, __VA_ARGS__) QB_ONCE(i, 1, n, __VA_ARGS__)
+#define QB_REPEAT_4(i, n, ...)                                                                               \
+    QB_REPEAT_2(i, n, __VA_ARGS__) QB_ONCE(i, 2, n, __VA_ARGS__) QB_ONCE(i, 3, n, __VA_ARGS__)
+#define QB_REPEAT_6(i, n, ...)                                                                               \
+    QB_REPEAT_4(i, n, __VA_ARGS__) QB_ONCE(i, 4, n, __VA_ARGS__) QB_ONCE(i, 5, n, __VA_ARGS__)
+#define QB_REPEAT_8(i, n, ...)                                                                               \
+    QB_REPEAT_6(i, n, __VA_ARGS__) QB_ONCE(i, 6, n, __VA_ARGS__) QB_ONCE(i, 7, n, __VA_ARGS__)
+#define QB_REPEAT_12(i, n, ...)                                                                              \
+    QB_REPEAT_8(i, n, __VA_ARGS__)                                                                           \
+    QB_ONCE(i, 8, n, __VA_ARGS__)                                                                            \
+    QB_ONCE(i, 9, n, __VA_ARGS__) QB_ONCE(i, 10, n, __VA_ARGS__) QB_ONCE(i, 11, n, __VA_ARGS__)
+#define QB_REPEAT_16(i, n, ...)                                                                              \
+    QB_REPEAT_12(i, n, __VA_ARGS__)                                                                          \
+    QB_ONCE(i, 12, n, __VA_ARGS__)                                                                           \
+    QB_ONCE(i, 13, n, __VA_ARGS__) QB_ONCE(i, 14, n, __VA_ARGS__) QB_ONCE(i, 15, n, __VA_ARGS__)
+#define QB_REPEAT_18(i, n, ...)                                                                              \
+    QB_REPEAT_16(i, n, __VA_ARGS__) QB_ONCE(i, 16, n, __VA_ARGS__) QB_ONCE(i, 17, n, __VA_ARGS__)
+
 QB_INLINE int32_t qb_load32(const uint8_t *p)
 {
     int32_t v;

@@ -1,173 +1,158 @@
-/* Convolution for AVX2 without VNNI, exact for every input: vpmaddwd on 16-bit differences.
+/* Convolution for AVX2 without VNNI: the choice between the two ways of conv_avx2.h.
  *
- * vpmaddubsw would be one multiplication for four products, but it saturates as soon as two products of one
- * sign exceed int16 (a code above 128 with weights near the limit is enough), and it needs a second
- * multiplication (vpmaddwd by ones) to reach int32. vpmaddwd takes the same two multiplications for four
- * products. So src - zx is widened to int16 once a call, wei - zw is packed as int16, and no zero point is
- * left over. What it costs is twice the bytes loaded.
- *
- * Pairs of a window are ordered [kernel row][column][pair of channels]; weights: [block of 16
- * channels][pair][16][2]. */
+ * Weight zero points decide when weights are packed: with them there are words only. Else both are packed,
+ * and every call looks at its codes: where more than one quad in ODD has an unusual top bit the call goes by
+ * words. */
 #include <immintrin.h>
 
-#include "kernels/conv/conv_256.h"
+#include "kernels/conv/conv_avx2.h"
 #include "kernels/conv/conv_impls.h"
+#include "kernels/simd.h"
 
-static size_t pixel_pairs(const struct qb_conv *c)
+enum { ODD = 16 };
+
+static bool takes_bytes(const struct qb_conv *c)
 {
-    return ((size_t)c->ic + 1) / 2;
+    return !c->wei_zero_points;
 }
 
-static size_t window_pairs(const struct qb_conv *c)
+static size_t round64(size_t bytes)
 {
-    return pixel_pairs(c) * (size_t)(c->kh * c->kw);
+    return (bytes + 63) / 64 * 64;
 }
 
-/* The widened source: pixels without gaps, rows without gaps. Sizes in int16 elements. */
-static size_t wide_step(const struct qb_conv *c)
+static size_t bytes_packed(const struct qb_conv *c)
 {
-    return pixel_pairs(c) * 2;
-}
-
-static size_t wide_w(const struct qb_conv *c)
-{
-    return (size_t)((c->dst_w - 1) * c->stride_w + c->kw);
-}
-
-static size_t wide_h(const struct qb_conv *c)
-{
-    return (size_t)((c->dst_h - 1) * c->stride_h + c->kh);
-}
-
-static size_t scratch_bytes(const struct qb_conv *c)
-{
-    return (wide_h(c) * wide_w(c) * wide_step(c) * sizeof(int16_t) + 63) / 64 * 64;
+    return takes_bytes(c) ? round64(qb_bytes_packed(c)) : 0;
 }
 
 static size_t packed_bytes(const struct qb_conv *c)
 {
-    return (size_t)qb_blocks(c->oc) * window_pairs(c) * 64;
+    return bytes_packed(c) + qb_words_packed(c);
 }
 
 static void pack(const struct qb_conv *c, void *packed)
 {
-    int16_t *to = packed;
-    for (int block = 0; block < qb_blocks(c->oc); block++) {
-        for (size_t i = 0; i < (size_t)c->kh; i++) {
-            for (size_t j = 0; j < (size_t)c->kw; j++) {
-                for (size_t pair = 0; pair < pixel_pairs(c); pair++) {
-                    for (int k = block * QB_BLOCK; k < (block + 1) * QB_BLOCK; k++) {
-                        for (size_t n = 2 * pair; n < 2 * pair + 2; n++) {
-                            const bool real = k < c->oc && n < (size_t)c->ic;
-                            *to++ = real ? (int16_t)(c->wei[(size_t)k * c->wei_o + n * c->wei_i +
-                                                            i * c->wei_y + j * c->wei_x] -
-                                                     (c->wei_zero_points ? c->wei_zero_points[k] : 0))
-                                         : 0;
-                        }
-                    }
-                }
-            }
-        }
+    if (takes_bytes(c)) {
+        qb_bytes_pack(c, packed);
     }
+    qb_words_pack(c, (char *)packed + bytes_packed(c));
 }
 
-/* `count` bytes, readable up to the next multiple of 4. */
-QB_INLINE void widen_bytes(const uint8_t *src, size_t count, __m256i zero_point, int16_t *to)
+static size_t pixel_quads(const struct qb_conv *c)
 {
-    size_t i = 0;
-    for (; i + 16 <= count; i += 16) {
-        const __m256i v = _mm256_cvtepu8_epi16(_mm_loadu_si128((const __m128i *)(const void *)(src + i)));
-        _mm256_storeu_si256((__m256i *)(void *)(to + i), _mm256_sub_epi16(v, zero_point));
-    }
-    for (; i < count; i++) {
-        to[i] = (int16_t)(src[i] - _mm256_extract_epi16(zero_point, 0));
-    }
+    return ((size_t)c->ic + 3) / 4;
 }
 
-/* src - zx of every pixel that a window reaches. */
-static void widen(const struct qb_conv *c, const uint8_t *src, int16_t *wide)
+static size_t most_odd(const struct qb_conv *c)
 {
-    const __m256i zero_point = _mm256_set1_epi16((short)c->src_zero_point);
-    const size_t step = wide_step(c), width = wide_w(c);
-    src -= (size_t)c->pad_t * c->src_pitch + (size_t)c->pad_l * c->src_step;
-    for (size_t y = 0; y < wide_h(c); y++, src += c->src_pitch, wide += width * step) {
-        if (step == c->src_step) {
-            widen_bytes(src, width * step, zero_point, wide);
-            continue;
-        }
-        for (size_t x = 0; x < width; x++) {
-            widen_bytes(src + x * c->src_step, step, zero_point, wide + x * step);
-        }
-    }
+    return qb_reach_h(c) * qb_reach_w(c) * pixel_quads(c) / ODD;
 }
 
-QB_INLINE __m256i dot(__m256i acc, __m256i u, __m256i s)
+/* Scratch: sums, quads, rows of struct qb_odd; or what words need. */
+static size_t sums_bytes(const struct qb_conv *c)
 {
-    __m256i product;
-    __asm__("vpmaddwd %3, %2, %1\n\tvpaddd %1, %0, %0" : "+x"(acc), "=&x"(product) : "x"(u), "x"(s));
-    return acc;
+    return (size_t)c->dst_h * (size_t)c->dst_w * QB_BLOCK * sizeof(int32_t);
 }
 
-QB_INLINE __m256i load(const void *p)
+static size_t odd_bytes(const struct qb_conv *c)
 {
-    return _mm256_load_si256((const __m256i *)p);
+    return round64(sums_bytes(c) + most_odd(c) * sizeof(struct qb_odd_quad) + (size_t)c->dst_h);
 }
 
-QB_INLINE void tile(const struct qb_tile256 *t, const int16_t *wei, const uint8_t *wide, size_t p0, int P,
-                    size_t block)
+static size_t scratch_bytes(const struct qb_conv *c)
 {
-    const struct qb_conv *const c = t->conv;
-    const size_t row = (size_t)c->kw * pixel_pairs(c), pitch = wide_w(c) * wide_step(c) * sizeof(int16_t);
-    const uint8_t *window[QB_PIXELS];
-    size_t at[QB_PIXELS];
-    __m256i acc[2 * QB_PIXELS];
-    qb_windows256(c, p0, P, wide_step(c) * sizeof(int16_t), pitch, at);
-    QB_UNROLL
-    for (int p = 0; p < P; p++) {
-        window[p] = wide + at[p];
-        acc[2 * p] = acc[2 * p + 1] = _mm256_setzero_si256();
-    }
-    const struct qb_rows256 rows = qb_rows256(c, p0, P); /* padding is 0 here whatever the zero point */
-    wei += (block * window_pairs(c) + (size_t)rows.first * row) * 32;
-    size_t offset = (size_t)rows.first * pitch;
-    QB_NO_UNROLL
-    for (int i = rows.first; i < rows.end; i++, offset += pitch) {
-        QB_NO_UNROLL
-        for (size_t k = offset; k < offset + row * 4; k += 4, wei += 32) {
-            const __m256i w0 = load(wei), w1 = load(wei + 16);
-            QB_UNROLL
-            for (int p = 0; p < P; p++) {
-                const __m256i u = _mm256_set1_epi32(qb_load32(window[p] + k));
-                acc[2 * p] = dot(acc[2 * p], u, w0);
-                acc[2 * p + 1] = dot(acc[2 * p + 1], u, w1);
-            }
-        }
-    }
-    qb_finish256(t, acc, p0, P, block);
+    const size_t words = qb_words_scratch(c), bytes = takes_bytes(c) ? odd_bytes(c) : 0;
+    return words > bytes ? words : bytes;
 }
 
 static const char *path(const struct qb_conv *c)
 {
-    (void)c;
-    return "maddwd";
+    return takes_bytes(c) ? "bytes|words" : "words";
+}
+
+/* The top bits of `count` bytes (a multiple of 4) that are unlike `usual`: not 0 when there are any. */
+QB_INLINE uint32_t odd_bits(const uint8_t *p, size_t count, __m256i usual)
+{
+    __m256i any = _mm256_setzero_si256();
+    size_t i = 0;
+    for (; i + 32 <= count; i += 32) {
+        const __m256i v = _mm256_loadu_si256((const __m256i *)(const void *)(p + i));
+        any = _mm256_or_si256(any, _mm256_xor_si256(v, usual));
+    }
+    for (; i + 16 <= count; i += 16) {
+        const __m128i v = _mm_loadu_si128((const __m128i *)(const void *)(p + i));
+        any = _mm256_or_si256(any, _mm256_xor_si256(_mm256_broadcastsi128_si256(v), usual));
+    }
+    for (; i < count; i += 4) {
+        any = _mm256_or_si256(any, _mm256_xor_si256(_mm256_set1_epi32(qb_load32(p + i)), usual));
+    }
+    return (uint32_t)_mm256_movemask_epi8(any);
+}
+
+/* Rows of windows that reach row y. */
+static void mark_rows(const struct qb_conv *c, int y, uint8_t *rows)
+{
+    for (int row = y / c->stride_h; row >= 0 && y - row * c->stride_h < c->kh; row--) {
+        if (row < c->dst_h) {
+            rows[row] = 1;
+        }
+    }
+}
+
+/* Adds the odd quads of one pixel; false when there are too many. */
+static bool add_pixel(const struct qb_conv *c, const uint8_t *pixel, int y, int x, struct qb_odd_quad *quads,
+                      size_t *count)
+{
+    const uint32_t top = 0x80808080U, usual = qb_bytes_top(c) ? top : 0;
+    for (size_t q = 0; q < pixel_quads(c); q++) {
+        if (((uint32_t)qb_load32(pixel + 4 * q) & top) != usual) {
+            if (*count == most_odd(c)) {
+                return false;
+            }
+            quads[(*count)++] = (struct qb_odd_quad){y, x, (int32_t)q};
+        }
+    }
+    return true;
+}
+
+/* Lists the odd quads in scratch; false when there are too many. */
+static bool find_odd(const struct qb_conv *c, const uint8_t *src, char *scratch, struct qb_odd *out)
+{
+    struct qb_odd_quad *const quads = (struct qb_odd_quad *)(void *)(scratch + sums_bytes(c));
+    uint8_t *const rows = (uint8_t *)(quads + most_odd(c));
+    const __m256i usual = qb_bytes_top(c) ? _mm256_set1_epi8(-128) : _mm256_setzero_si256();
+    const size_t width = qb_reach_w(c), bytes = 4 * pixel_quads(c);
+    size_t count = 0;
+    memset(rows, 0, (size_t)c->dst_h);
+    src -= (size_t)c->pad_t * c->src_pitch + (size_t)c->pad_l * c->src_step;
+    for (int y = 0; y < (int)qb_reach_h(c); y++, src += c->src_pitch) {
+        if (bytes == c->src_step && !odd_bits(src, width * bytes, usual)) {
+            continue;
+        }
+        const size_t before = count;
+        for (size_t x = 0; x < width; x++) {
+            const uint8_t *const pixel = src + x * c->src_step;
+            if (odd_bits(pixel, bytes, usual) && !add_pixel(c, pixel, y, (int)x, quads, &count)) {
+                return false;
+            }
+        }
+        if (count > before) {
+            mark_rows(c, y, rows);
+        }
+    }
+    *out = (struct qb_odd){quads, count, rows, (int32_t *)(void *)scratch};
+    return true;
 }
 
 static void run(const struct qb_conv *c, const void *packed, const uint8_t *src, const uint8_t *res,
                 uint8_t *dst, void *scratch)
 {
-    const struct qb_tile256 t = {c, res, dst};
-    const size_t pixels = (size_t)c->dst_h * (size_t)c->dst_w;
-    widen(c, src, scratch);
-    for (size_t block = 0; block < (size_t)qb_blocks(c->oc); block++) {
-        if (pixels < QB_PIXELS) {
-            for (size_t p = 0; p < pixels; p++) {
-                tile(&t, packed, scratch, p, 1, block);
-            }
-            continue;
-        }
-        for (size_t p = 0; p < pixels; p += QB_PIXELS) {
-            tile(&t, packed, scratch, p + QB_PIXELS <= pixels ? p : pixels - QB_PIXELS, QB_PIXELS, block);
-        }
+    struct qb_odd odd;
+    if (takes_bytes(c) && find_odd(c, src, scratch, &odd)) {
+        qb_bytes_run(c, packed, src, res, dst, &odd);
+    } else {
+        qb_words_run(c, (const char *)packed + bytes_packed(c), src, res, dst, scratch);
     }
 }
 

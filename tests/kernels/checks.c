@@ -31,25 +31,43 @@ void guarded_free(struct guarded *g)
     munmap(g->map, g->map_bytes);
 }
 
+static uint8_t code(enum fill fill, uint32_t r)
+{
+    const uint8_t any = (uint8_t)(r >> 8), half = r & 16 ? any & 127 : 127;
+    switch (fill) {
+    case FILL_HIGH: return 255;
+    case FILL_LOW: return 0;
+    case FILL_EXTREMES: return r & 1 ? 255 : 0;
+    case FILL_LOWER: return (r >> 16) % 200 == 0 ? any : half;
+    case FILL_UPPER: return (r >> 16) % 200 == 0 ? any : (uint8_t)(half | 128);
+    default: return any;
+    }
+}
+
+static int8_t weight(enum fill fill, uint32_t r)
+{
+    const int any = (int)(r >> 8 & 255) - 128, extreme = r & 1 ? 127 : -128;
+    switch (fill) {
+    case FILL_HIGH: return 127;
+    case FILL_LOW: return -128;
+    case FILL_EXTREMES: return (int8_t)extreme;
+    case FILL_LOWER: return (int8_t)(any / 3);
+    case FILL_UPPER: return (int8_t)((r >> 16) % 8 == 0 ? extreme : any % 4);
+    default: return (int8_t)any;
+    }
+}
+
 void fill_codes(uint8_t *data, size_t bytes, enum fill fill, struct qb_rng *rng)
 {
     for (size_t i = 0; i < bytes; i++) {
-        const uint32_t r = qb_rng_u32(rng);
-        data[i] = fill == FILL_HIGH       ? 255
-                  : fill == FILL_LOW      ? 0
-                  : fill == FILL_EXTREMES ? (r & 1 ? 255 : 0)
-                                          : (uint8_t)(r >> 8);
+        data[i] = code(fill, qb_rng_u32(rng));
     }
 }
 
 void fill_weights(int8_t *data, size_t bytes, enum fill fill, struct qb_rng *rng)
 {
     for (size_t i = 0; i < bytes; i++) {
-        const uint32_t r = qb_rng_u32(rng);
-        data[i] = (int8_t)(fill == FILL_HIGH       ? 127
-                           : fill == FILL_LOW      ? -128
-                           : fill == FILL_EXTREMES ? (r & 1 ? 127 : -128)
-                                                   : (int)(r >> 8 & 255) - 128);
+        data[i] = weight(fill, qb_rng_u32(rng));
     }
 }
 

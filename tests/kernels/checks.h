@@ -24,8 +24,10 @@ struct guarded guarded_alloc(size_t bytes, enum guard_side side, struct qb_rng *
 void guarded_free(struct guarded *g);
 
 /* Patterns of codes: extremes first. */
-enum fill { FILL_HIGH, FILL_LOW, FILL_EXTREMES, FILL_RANDOM, FILL_COUNT };
-/* 0 and 255 for codes; as int8_t weights the same bytes mean 127 (HIGH) and -128 (LOW). */
+enum fill { FILL_HIGH, FILL_LOW, FILL_EXTREMES, FILL_RANDOM, FILL_LOWER, FILL_UPPER, FILL_COUNT };
+/* 0 and 255 for codes; as int8_t weights the same bytes mean 127 (HIGH) and -128 (LOW). LOWER, UPPER: codes
+ * of that half of the range, its largest often, and one in 200 from anywhere; weights that are small (LOWER),
+ * tiny or an extreme (UPPER). */
 void fill_codes(uint8_t *data, size_t bytes, enum fill fill, struct qb_rng *rng);
 void fill_weights(int8_t *data, size_t bytes, enum fill fill, struct qb_rng *rng);
 

@@ -19,7 +19,7 @@ printf '%s\n' "$listing" | awk '
     # What each loop must hold, besides the two instructions that count the passes down.
     BEGIN {
         want["loop_clock"] = "add 50"
-        want["loop_avx2"] = "vpmaddubsw 12 vpmaddwd 12 vpaddd 12"
+        want["loop_avx2"] = "vpmaddubsw 30 vpaddw 20 vpmaddwd 10 vpaddd 10"
         want["loop_avxvnni"] = "{vex}vpdpbusd 12"
         want["loop_avx512vnni"] = "vpdpbusd 24"
         want["loop_amx"] = "tdpbusd 6"
