@@ -1,7 +1,8 @@
 /* The native engine equals the reference engine bit for bit: random small networks of every operator, shape
- * and zero point, and the mixed network of nets.h, over thread counts, batches and taps. test_native ISA
- * [SEED [SECONDS]]: one network a seed from SEED on, for SECONDS or, without, a fixed number of them. Exit
- * code 77 (SKIP) when this CPU lacks the ISA. */
+ * and zero point in every arithmetic that the native engine has, and the mixed network of nets.h, over thread
+ * counts, batches and taps. test_native ISA [SEED [SECONDS]]: one network a seed from SEED on, for SECONDS
+ * (else $QB_TEST_SECONDS) or, without, a fixed number of them. Exit code 77 (SKIP) when this CPU lacks the
+ * ISA. */
 #include <pthread.h>
 #include <sched.h>
 #include <stdio.h>
@@ -13,11 +14,13 @@
 #include "nets.h"
 #include "testing.h"
 
-enum { NETWORKS = 150, IMAGES = 7 };
+enum { NETWORKS = 100, IMAGES = 7 };
 
 static enum qb_isa isa;
 static uint32_t first_seed = 1;
 static double seconds;
+static enum qb_arithmetic arithmetics[QB_ARITHMETIC_COUNT]; /* that the native engine has */
+static size_t arithmetic_count;
 
 static int draw(struct net *net, int low, int high)
 {
@@ -89,7 +92,7 @@ static void random_net(struct net *net, uint32_t seed)
 {
     struct qb_rng rng;
     qb_rng_seed(&rng, seed);
-    const enum qb_arithmetic arithmetic = seed % 2 ? QB_ARITHMETIC_FBGEMM : QB_ARITHMETIC_ONEDNN;
+    const enum qb_arithmetic arithmetic = arithmetics[seed % arithmetic_count];
     const struct qb_shape input = {1 + (int)qb_rng_interval(&rng, 17), 1 + (int)qb_rng_interval(&rng, 19),
                                    seed % 3 ? 3 : 1 + (int)qb_rng_interval(&rng, 4)};
     net_init(net, arithmetic, seed, input, seed % 5 ? 0.0173F : 1.0F, (int)qb_rng_interval(&rng, 1) * 114);
@@ -109,6 +112,26 @@ static void random_net(struct net *net, uint32_t seed)
     }
     if (chance(net, 80)) {
         net_dense(net, net->graph.count - 1, draw(net, 1, 20), chance(net, 50), zero_point(net));
+    }
+}
+
+static void find_arithmetics(void)
+{
+    for (int arithmetic = 0; arithmetic < QB_ARITHMETIC_COUNT; arithmetic++) {
+        const struct qb_engine_options options = {.isa = isa, .threads = 1, .batch = 1};
+        struct net net;
+        struct qb_engine *engine = NULL;
+        struct qb_error err = {0};
+        net_init(&net, (enum qb_arithmetic)arithmetic, 1, (struct qb_shape){3, 3, 3}, 0.5F, 3);
+        net_dense(&net, 0, 5, true, 7);
+        const enum qb_status status = qb_engine_create("native", NULL, &net.graph, &options, &engine, &err);
+        if (status != QB_EUNSUPPORTED) {
+            qbt_ok(status, &err);
+            arithmetics[arithmetic_count++] = (enum qb_arithmetic)arithmetic;
+            print_message("arithmetic %s\n", qb_arithmetic_name((enum qb_arithmetic)arithmetic));
+        }
+        qb_engine_free(engine);
+        net_free(&net);
     }
 }
 
@@ -341,7 +364,8 @@ static void divided_images(void **state)
     (void)state;
     for (int threads = 2; threads <= 5; threads++) {
         struct net net;
-        net_init(&net, QB_ARITHMETIC_FBGEMM, 7, (struct qb_shape){32, 32, 3}, 0.0173F, 114);
+        net_init(&net, arithmetics[(size_t)threads % arithmetic_count], 7, (struct qb_shape){32, 32, 3},
+                 0.0173F, 114);
         struct net_conv c = {
             .oc = 64, .kh = 3, .kw = 3, .stride_h = 2, .stride_w = 2, .pad_t = 1, .pad_l = 1};
         c.pad_b = c.pad_r = 1;
@@ -369,7 +393,9 @@ int main(int argc, char **argv)
         return err.status == QB_EUNSUPPORTED ? QBT_SKIP : 2;
     }
     first_seed = argc > 2 ? (uint32_t)strtoul(argv[2], NULL, 0) : 1;
-    seconds = argc > 3 ? strtod(argv[3], NULL) : 0.0;
+    const char *const budget = argc > 3 ? argv[3] : getenv("QB_TEST_SECONDS");
+    seconds = budget ? strtod(budget, NULL) : 0.0;
+    find_arithmetics();
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(random_networks),         cmocka_unit_test(mixed_networks),
         cmocka_unit_test(absurd_scales_fall_back), cmocka_unit_test(divided_images),
