@@ -28,6 +28,7 @@
         }                                                                                                    \
     }
 #define QB_REPEAT_2(i, n, ...) QB_ONCE(i, 0, n, __VA_ARGS__) QB_ONCE(i, 1, n, __VA_ARGS__)
+#define QB_REPEAT_3(i, n, ...) QB_REPEAT_2(i, n, __VA_ARGS__) QB_ONCE(i, 2, n, __VA_ARGS__)
 #define QB_REPEAT_4(i, n, ...)                                                                               \
     QB_REPEAT_2(i, n, __VA_ARGS__) QB_ONCE(i, 2, n, __VA_ARGS__) QB_ONCE(i, 3, n, __VA_ARGS__)
 #define QB_REPEAT_6(i, n, ...)                                                                               \

@@ -76,18 +76,11 @@ QB_INLINE void dots_list(__m512i *acc, const uint8_t *src, struct steps steps, c
     for (size_t k = 0; k < count; k++, wei += Q * 64) {
         const uint8_t *const s = src + offset[k];
         __m512i w[2];
-        QB_UNROLL
-        for (int q = 0; q < Q; q++) {
-            w[q] = _mm512_load_si512(wei + q * 64);
-        }
-        QB_UNROLL
-        for (int p = 0; p < P; p++) {
+        QB_REPEAT_2(q, Q, w[q] = _mm512_load_si512(wei + q * 64);)
+        QB_REPEAT_16(p, P, {
             const __m512i u = quad_at(pixel_at(s, steps, p));
-            QB_UNROLL
-            for (int q = 0; q < Q; q++) {
-                acc[p * Q + q] = dot(acc[p * Q + q], u, w[q]);
-            }
-        }
+            QB_REPEAT_2(q, Q, acc[p * Q + q] = dot(acc[p * Q + q], u, w[q]);)
+        })
     }
 }
 
@@ -101,23 +94,18 @@ QB_INLINE void dots_3x3(__m512i *acc, const uint8_t *src, size_t pitch, struct s
         for (size_t c = 0; c < quads; c++, wei += 3 * Q * 64) {
             const uint8_t *const s = src + c * 4;
             __m512i w[6];
-            QB_UNROLL
-            for (int n = 0; n < 3 * Q; n++) {
-                w[n] = _mm512_load_si512(wei + n * 64);
-            }
-            QB_UNROLL
-            for (int x = left; x < P + 2 - right; x++) {
-                const __m512i u = quad_at(pixel_at(s, steps, x));
-                QB_UNROLL
-                for (int j = 0; j < 3; j++) {
-                    if (x - j >= 0 && x - j < P) {
-                        QB_UNROLL
-                        for (int q = 0; q < Q; q++) {
-                            acc[(x - j) * Q + q] = dot(acc[(x - j) * Q + q], u, w[j * Q + q]);
+            QB_REPEAT_6(n, 3 * Q, w[n] = _mm512_load_si512(wei + n * 64);)
+            QB_REPEAT_18(x, P + 2, {
+                if (!(left && x == 0) && !(right && x == P + 1)) {
+                    const __m512i u = quad_at(pixel_at(s, steps, x));
+                    QB_REPEAT_3(j, 3, {
+                        enum { p = (int)x - (int)j };
+                        if (p >= 0 && p < P) {
+                            QB_REPEAT_2(q, Q, acc[p * Q + q] = dot(acc[p * Q + q], u, w[j * Q + q]);)
                         }
-                    }
+                    })
                 }
-            }
+            })
         }
     }
 }
@@ -157,17 +145,16 @@ QB_INLINE void finish_here(enum qb_tail_form form, const struct job *j, const __
                                           qb_tail512_load(tail, at.block + (size_t)Q - 1)};
     uint8_t *const dst = dst_at(j, y, at);
     const uint8_t *const res = form == QB_FORM_FBGEMM ? NULL : res_at(j, y, at);
-    QB_UNROLL
-    for (int i = 0; i < P * Q; i += 4) {
+    QB_REPEAT_4(i, P * Q / 4, {
         __m512i t[4];
-        QB_UNROLL
-        for (int n = 0; n < 4; n++) {
-            const uint8_t *const r =
-                res ? res + (size_t)((i + n) / Q) * j->conv->res_step + (size_t)(n % Q) * QB_BLOCK : NULL;
-            t[n] = qb_tail512_value(form, tail, acc[i + n], b[n % Q], r);
-        }
-        store(dst + (size_t)(i / Q) * j->conv->dst_step, j->conv->dst_step, qb_tail512_pack(t), Q);
-    }
+        QB_REPEAT_4(n, 4, {
+            const size_t pixel = (size_t)((4 * i + n) / Q), block = (size_t)(n % Q);
+            const uint8_t *const r = res ? res + pixel * j->conv->res_step + block * QB_BLOCK : NULL;
+            t[n] = qb_tail512_value(form, tail, acc[4 * i + n], b[block], r);
+        })
+        const size_t first = (size_t)(4 * i / Q);
+        store(dst + first * j->conv->dst_step, j->conv->dst_step, qb_tail512_pack(t), Q);
+    })
 }
 
 /* One block of a tile of P pixels, any form; acc is pixel-major with `blocks` blocks a pixel. Four pixels at
@@ -237,10 +224,8 @@ QB_INLINE void tile(const struct job *j, const struct row *row, struct place at,
         j->vnni.wei + (at.block * j->vnni.quads + (size_t)row->first * j->vnni.row_quads * (size_t)Q) * 64;
     const uint8_t *const src = row->src + at.x * j->step;
     const struct steps steps = {j->step, 3 * j->step, 5 * j->step, 7 * j->step};
-    QB_UNROLL
-    for (int i = 0; i < P * Q; i++) {
-        acc[i] = _mm512_load_si512(j->vnni.comp + (at.block + (size_t)(i % Q)) * QB_BLOCK);
-    }
+    QB_REPEAT_16(i, P * Q,
+                 acc[i] = _mm512_load_si512(j->vnni.comp + (at.block + (size_t)(i % Q)) * QB_BLOCK);)
     if (form == FORM_3X3) {
         dots_3x3(acc, src, j->conv->src_pitch, steps, row->count, j->pixel_quads, wei, P, Q, left, right);
     } else {
@@ -252,10 +237,7 @@ QB_INLINE void tile(const struct job *j, const struct row *row, struct place at,
         finish_here(QB_FORM_FBGEMM_ADD, j, acc, row->y, at, P, Q);
     } else {
         __m512i kept[16];
-        QB_UNROLL
-        for (int i = 0; i < P * Q; i++) {
-            kept[i] = acc[i];
-        }
+        QB_REPEAT_16(i, P * Q, kept[i] = acc[i];)
         finish_general(j, kept, row->y, at, P, Q);
     }
 }
