@@ -164,7 +164,9 @@ static enum qb_status time_elementwise(struct gbench_run *run, const struct kern
     while (gbench_next(run)) {
         switch (k->op) {
         case QB_OP_ADD: k->run.add->run(&add, rows, row, src0, row, src1, row, dst, dst_row); break;
-        case QB_OP_RELU: k->run.relu->run(0, rows, row, src0, row, dst, dst_row); break;
+        case QB_OP_RELU:
+            k->run.relu->run((struct qb_limits){0, 255}, rows, row, src0, row, dst, dst_row);
+            break;
         case QB_OP_AVGPOOL: k->run.avgpool->run(&pool, src0, dst); break;
         default: k->run.quantize->run(&quantize, src0, s.h, s.w, s.c, dst, dst_step, dst_row); break;
         }

@@ -1,5 +1,6 @@
-/* ReLU on u8 codes: dst = max(src, zero_point). `rows` rows of `bytes` codes, a multiple of 16, `pitch` bytes
- * apart; exactly those are read and written. dst may be src. */
+/* Limits of u8 codes: dst = min(max(src, low), high) with low <= high. A ReLU has its zero point for low and
+ * 255 for high. `rows` rows of `bytes` codes, a multiple of 16, `pitch` bytes apart; exactly those are read
+ * and written. dst may be src. */
 #ifndef QB_KERNELS_RELU_H
 #define QB_KERNELS_RELU_H
 
@@ -8,8 +9,12 @@
 
 #include "base/cpu.h"
 
-typedef void qb_relu_fn(uint8_t zero_point, size_t rows, size_t bytes, const uint8_t *src, size_t src_pitch,
-                        uint8_t *dst, size_t dst_pitch);
+struct qb_limits {
+    uint8_t low, high;
+};
+
+typedef void qb_relu_fn(struct qb_limits limits, size_t rows, size_t bytes, const uint8_t *src,
+                        size_t src_pitch, uint8_t *dst, size_t dst_pitch);
 
 struct qb_relu_impl {
     const char *name; /* the ISA's */

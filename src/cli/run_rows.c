@@ -36,8 +36,8 @@ static void describe_scheme(const struct qb_scheme *s, struct qb_row *row)
 /* Every value of a half that can change a result. */
 static int half_text(const struct qb_observer_spec *o, char *out, size_t size)
 {
-    return snprintf(out, size, "%s/%d/%d/%d/%d:%d:%d/%d:%a/%d:%a/%d:%d/%d:%a/%d:%d/%s", o->observer,
-                    (int)o->dtype, o->symmetric, o->reduce_range, o->has_quant_range, o->quant_min,
+    return snprintf(out, size, "%s/%d/%d/%d/%d/%d:%d:%d/%d:%a/%d:%a/%d:%d/%d:%a/%d:%d/%s", o->observer,
+                    (int)o->dtype, o->symmetric, o->reduce_range, o->bits, o->has_quant_range, o->quant_min,
                     o->quant_max, o->has_eps, (double)o->eps, o->has_averaging_constant,
                     o->averaging_constant, o->has_bins, o->bins, o->has_percentile, o->percentile,
                     o->has_levels, o->levels, qb_scale_rule_name(o->scale_rule));

@@ -206,34 +206,97 @@ static enum qb_status find_scheme(const struct loading *in, const char *written,
     return QB_OK;
 }
 
+static enum qb_status load_scheme(struct loading *in, unsigned i, struct qb_scheme *out)
+{
+    char path[PATH_TEXT];
+    const char *name = NULL;
+    entry_path("schemes", i, path);
+    QB_TRY(find_scheme(in, in->raw->schemes[i], &name));
+    if (qb_scheme_load(name, in->scheme_dirs, in->plan.arena, out, in->err) != QB_OK) {
+        const struct qb_yaml_node *const node = qb_yaml_find(&in->doc, path);
+        return qb_fail_prefix(in->err, "%s:%u: %s", in->doc.file, node ? node->line : 1, path);
+    }
+    return QB_OK;
+}
+
+/* Adds a scheme made of the i-th of the list. */
+static enum qb_status add_scheme(struct loading *in, unsigned i, const struct qb_scheme *scheme)
+{
+    struct qb_plan *const plan = &in->plan;
+    char path[PATH_TEXT];
+    entry_path("schemes", i, path);
+    for (size_t k = 0; k < plan->scheme_count; k++) {
+        if (strcmp(plan->schemes[k].name, scheme->name) == 0) {
+            return qb_yaml_fail(&in->doc, in->err, path,
+                                "scheme '%s' is listed twice; rows go by scheme name", scheme->name);
+        }
+    }
+    plan->schemes[plan->scheme_count++] = *scheme;
+    return QB_OK;
+}
+
+/* The bit widths that schemes are crossed with; one 0 where the experiment does not say any. */
+struct widths {
+    int *weights, *activations;
+    size_t weight_count, activation_count;
+};
+
+static enum qb_status take_widths(struct loading *in, const char *key, const int *values, unsigned count,
+                                  int **out, size_t *out_count)
+{
+    QB_TRY(take_ints(in, key, values, count, 0, QB_BITS_MAX, out, out_count));
+    for (unsigned i = 0; i < count; i++) {
+        char path[PATH_TEXT];
+        QB_TRY(take_int(in, entry_path(key, i, path), &values[i], 0, QB_BITS_MIN, QB_BITS_MAX, &(*out)[i]));
+    }
+    return QB_OK;
+}
+
+/* One scheme with every pair of widths. */
+static enum qb_status cross_widths(struct loading *in, unsigned i, const struct qb_scheme *base,
+                                   const struct widths *widths)
+{
+    for (size_t w = 0; w < widths->weight_count; w++) {
+        for (size_t a = 0; a < widths->activation_count; a++) {
+            struct qb_scheme scheme;
+            const enum qb_status status = qb_scheme_narrow(base, widths->weights[w], widths->activations[a],
+                                                           in->plan.arena, &scheme, in->err);
+            if (status != QB_OK) {
+                char path[PATH_TEXT];
+                const struct qb_yaml_node *const node =
+                    qb_yaml_find(&in->doc, entry_path("schemes", i, path));
+                return qb_fail_prefix(in->err, "%s:%u: %s", in->doc.file, node ? node->line : 1, path);
+            }
+            QB_TRY(add_scheme(in, i, &scheme));
+        }
+    }
+    return QB_OK;
+}
+
 static enum qb_status take_schemes(struct loading *in)
 {
     struct qb_plan *const plan = &in->plan;
-    const unsigned count = in->raw->schemes_count;
-    plan->schemes = qb_arena_array(plan->arena, count, sizeof *plan->schemes);
+    const struct qb_raw_bits *const bits = &in->raw->bits;
+    struct widths widths;
+    QB_TRY(take_widths(in, "bits.weights", bits->weights, bits->weights_count, &widths.weights,
+                       &widths.weight_count));
+    QB_TRY(take_widths(in, "bits.activations", bits->activations, bits->activations_count,
+                       &widths.activations, &widths.activation_count));
+    const size_t most = in->raw->schemes_count * widths.weight_count * widths.activation_count;
+    if (most > QB_MAX_SCHEMES) {
+        return qb_yaml_fail(&in->doc, in->err, "bits", "%zu schemes come of it, expected at most %d", most,
+                            QB_MAX_SCHEMES);
+    }
+    plan->schemes = qb_arena_array(plan->arena, most, sizeof *plan->schemes);
     if (!plan->schemes) {
-        return qb_fail_memory(in->err, count * sizeof *plan->schemes);
+        return qb_fail_memory(in->err, most * sizeof *plan->schemes);
     }
-    for (unsigned i = 0; i < count; i++) {
-        char path[PATH_TEXT];
-        const char *name = NULL;
-        entry_path("schemes", i, path);
-        QB_TRY(find_scheme(in, in->raw->schemes[i], &name));
-        const enum qb_status status =
-            qb_scheme_load(name, in->scheme_dirs, plan->arena, &plan->schemes[i], in->err);
-        if (status != QB_OK) {
-            const struct qb_yaml_node *const node = qb_yaml_find(&in->doc, path);
-            return qb_fail_prefix(in->err, "%s:%u: %s", in->doc.file, node ? node->line : 1, path);
-        }
-        for (unsigned k = 0; k < i; k++) {
-            if (strcmp(plan->schemes[k].name, plan->schemes[i].name) == 0) {
-                return qb_yaml_fail(&in->doc, in->err, path,
-                                    "scheme '%s' is listed twice; rows go by scheme name",
-                                    plan->schemes[i].name);
-            }
-        }
+    for (unsigned i = 0; i < in->raw->schemes_count; i++) {
+        struct qb_scheme scheme;
+        QB_TRY(load_scheme(in, i, &scheme));
+        const bool crossed = !scheme.fp32 && (bits->weights_count || bits->activations_count);
+        QB_TRY(crossed ? cross_widths(in, i, &scheme, &widths) : add_scheme(in, i, &scheme));
     }
-    plan->scheme_count = count;
     return QB_OK;
 }
 
@@ -300,7 +363,12 @@ static enum qb_status cross(struct loading *in)
         take_ints(in, "threads", raw->threads, raw->threads_count, 1, MAX_THREADS, &threads, &thread_count));
     QB_TRY(take_ints(in, "batches", raw->batches, raw->batches_count, 1, MAX_BATCH, &plan->measure.batches,
                      &plan->measure.batch_count));
-    most = plan->scheme_count * raw->engines_count * isa_count * thread_count; /* lists are at most 64 long */
+    most = plan->scheme_count * raw->engines_count * isa_count * thread_count; /* short lists: no overflow */
+    if (most > QB_MAX_COMBINATIONS) {
+        return qb_yaml_fail(&in->doc, in->err, "schemes",
+                            "%zu combinations come of the lists, expected at most %d", most,
+                            QB_MAX_COMBINATIONS);
+    }
     plan->entries = qb_arena_array(plan->arena, most, sizeof *plan->entries);
     unsigned *const matches = qb_arena_array(plan->arena, raw->exclude_count, sizeof *matches);
     if (!plan->entries || !matches) {

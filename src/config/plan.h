@@ -9,6 +9,9 @@
 #include "base/status.h"
 #include "config/scheme.h"
 
+/* Most schemes and combinations of an experiment. */
+enum { QB_MAX_SCHEMES = 1024, QB_MAX_COMBINATIONS = 100000 };
+
 /* One row to be measured. */
 struct qb_plan_entry {
     const struct qb_scheme *scheme;

@@ -48,12 +48,20 @@ static const cyaml_schema_value_t int_entry = {CYAML_VALUE_INT(CYAML_FLAG_DEFAUL
 static const cyaml_schema_value_t exclusion_entry = {
     CYAML_VALUE_MAPPING(CYAML_FLAG_DEFAULT, struct qb_raw_exclusion, exclusion_fields)};
 
+static const cyaml_schema_field_t bits_fields[] = {
+    CYAML_FIELD_SEQUENCE("weights", OPTION_LIST, struct qb_raw_bits, weights, &int_entry, 1, MAX_LIST),
+    CYAML_FIELD_SEQUENCE("activations", OPTION_LIST, struct qb_raw_bits, activations, &int_entry, 1,
+                         MAX_LIST),
+    CYAML_FIELD_END,
+};
+
 static const cyaml_schema_field_t plan_fields[] = {
     CYAML_FIELD_STRING_PTR("name", NEEDED, struct qb_raw_plan, name, 1, MAX_NAME),
     CYAML_FIELD_STRING_PTR("model", NEEDED, struct qb_raw_plan, model, 1, MAX_PATH),
     CYAML_FIELD_MAPPING("data", OPTION, struct qb_raw_plan, data, data_fields),
     CYAML_FIELD_MAPPING("calibration", OPTION, struct qb_raw_plan, calibration, calibration_fields),
     CYAML_FIELD_SEQUENCE("schemes", NEEDED_LIST, struct qb_raw_plan, schemes, &path_entry, 1, MAX_LIST),
+    CYAML_FIELD_MAPPING("bits", OPTION, struct qb_raw_plan, bits, bits_fields),
     CYAML_FIELD_SEQUENCE("engines", NEEDED_LIST, struct qb_raw_plan, engines, &name_entry, 1, MAX_LIST),
     CYAML_FIELD_SEQUENCE("isas", OPTION_LIST, struct qb_raw_plan, isas, &name_entry, 1, MAX_LIST),
     CYAML_FIELD_SEQUENCE("threads", OPTION_LIST, struct qb_raw_plan, threads, &int_entry, 1, MAX_LIST),

@@ -21,6 +21,11 @@ struct qb_raw_calibration {
     uint32_t *seed;
 };
 
+struct qb_raw_bits {
+    int *weights, *activations;
+    uint32_t weights_count, activations_count;
+};
+
 struct qb_raw_measure {
     int *rounds, *control;
     double *epoch_ms, *seconds;
@@ -33,6 +38,7 @@ struct qb_raw_plan {
     const char **schemes, **engines, **isas;
     int *threads, *batches;
     uint32_t schemes_count, engines_count, isas_count, threads_count, batches_count;
+    struct qb_raw_bits bits;
     struct qb_raw_measure measure;
     struct qb_raw_exclusion *exclude;
     uint32_t exclude_count;

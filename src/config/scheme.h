@@ -76,6 +76,8 @@ enum {
 /* "equalize, adaround" into `out`, cut when full; "" for 0. */
 void qb_refine_names(unsigned refine, char *out, size_t size);
 
+enum { QB_BITS_MIN = 2, QB_BITS_MAX = 8 };
+
 /* One half of a qconfig. Options that an observer does not know are an error (qb_scheme_check, src/quant). */
 struct qb_observer_spec {
     const char *observer; /* a name of the observer table (src/quant/observer.h) */
@@ -83,6 +85,7 @@ struct qb_observer_spec {
     bool symmetric;
     bool reduce_range;
     /* Options, each with its "was it written" flag. */
+    int bits;             /* of a code, 2..7: codes are limited to the values of that many bits; 0: all 8 */
     bool has_quant_range; /* quant_min and quant_max; both or none */
     int quant_min, quant_max;
     bool has_eps;
@@ -120,6 +123,12 @@ struct qb_scheme {
  */
 enum qb_status qb_scheme_load(const char *name_or_path, const char *const *scheme_dirs,
                               struct qb_arena *arena, struct qb_scheme *out, struct qb_error *err);
+
+/* The same scheme with weights and activations of so many bits (2..8; 0: as they are), named NAME_w4a6: codes
+ * of the whole width, without -2^(bits-1) where the scheme leaves out -128, and without reduce_range, which
+ * is a matter of 8 bits. A range of its own that is neither is QB_EINPUT. */
+enum qb_status qb_scheme_narrow(const struct qb_scheme *scheme, int weights, int activations,
+                                struct qb_arena *arena, struct qb_scheme *out, struct qb_error *err);
 
 /* Names of all schemes in the folders, sorted, without duplicates, "fp32" first. */
 enum qb_status qb_scheme_list(const char *const *scheme_dirs, struct qb_arena *arena, const char ***names,

@@ -15,7 +15,7 @@
 struct raw_observer {
     char *observer;
     int dtype, symmetric;
-    int *reduce_range, *quant_min, *quant_max, *bins, *levels, *scale_rule;
+    int *reduce_range, *quant_min, *quant_max, *bins, *levels, *bits, *scale_rule;
     double *eps, *averaging_constant, *percentile;
 };
 
@@ -60,6 +60,7 @@ static const cyaml_schema_field_t observer_fields[] = {
     CYAML_FIELD_ENUM("dtype", NEEDED, struct raw_observer, dtype, dtypes, CYAML_ARRAY_LEN(dtypes)),
     CYAML_FIELD_ENUM("symmetric", NEEDED, struct raw_observer, symmetric, qb_yaml_bools, 2),
     CYAML_FIELD_ENUM_PTR("reduce_range", OPTION, struct raw_observer, reduce_range, qb_yaml_bools, 2),
+    CYAML_FIELD_INT_PTR("bits", OPTION, struct raw_observer, bits),
     CYAML_FIELD_INT_PTR("quant_min", OPTION, struct raw_observer, quant_min),
     CYAML_FIELD_INT_PTR("quant_max", OPTION, struct raw_observer, quant_max),
     CYAML_FIELD_FLOAT_PTR("eps", OPTION, struct raw_observer, eps),
@@ -103,6 +104,16 @@ static enum qb_status check_range(const struct qb_yaml *doc, const char *block,
                                   const struct raw_observer *raw, struct qb_error *err)
 {
     char path[2 * QB_YAML_MAX_KEY];
+    if (raw->bits && (*raw->bits < QB_BITS_MIN || *raw->bits > QB_BITS_MAX)) {
+        return qb_yaml_fail(doc, err, key_of(block, "bits", path), "%d bits, expected %d to %d", *raw->bits,
+                            QB_BITS_MIN, QB_BITS_MAX);
+    }
+    if (raw->bits && (raw->quant_min || raw->quant_max)) {
+        return qb_yaml_fail(
+            doc, err, key_of(block, "bits", path),
+            "stands beside quant_min, quant_max, which also say the range of codes; expected one "
+            "of the two");
+    }
     if (!raw->quant_min != !raw->quant_max) {
         key_of(block, raw->quant_min ? "quant_min" : "quant_max", path);
         return qb_yaml_fail(doc, err, path, "stands alone; expected both quant_min and quant_max, or none");
@@ -219,6 +230,7 @@ static enum qb_status convert_observer(const struct qb_yaml *doc, const char *bl
         .dtype = (enum qb_dtype)raw->dtype,
         .symmetric = raw->symmetric != 0,
         .reduce_range = raw->reduce_range && *raw->reduce_range,
+        .bits = raw->bits && *raw->bits < QB_BITS_MAX ? *raw->bits : 0,
         .has_quant_range = raw->quant_min != NULL,
         .quant_min = raw->quant_min ? *raw->quant_min : 0,
         .quant_max = raw->quant_max ? *raw->quant_max : 0,

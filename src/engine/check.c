@@ -269,6 +269,16 @@ static enum qb_status check_qparams(const struct qb_qgraph *graph, const struct 
                        "node %s: scale %g and zero point %d; wanted a finite scale > 0 and 0..255", n->name,
                        (double)n->q.scale, n->q.zero_point);
     }
+    int32_t low, high;
+    if (n->q.bits != 0 && (n->q.bits < QB_BITS_MIN || n->q.bits >= QB_BITS_MAX)) {
+        return qb_fail(err, QB_EINPUT, "node %s: codes of %d bits; wanted %d to %d, or 0 for 8", n->name,
+                       n->q.bits, QB_BITS_MIN, QB_BITS_MAX - 1);
+    }
+    qb_code_limits(&n->q, &low, &high);
+    if (n->q.zero_point < low || n->q.zero_point > high) {
+        return qb_fail(err, QB_EINPUT, "node %s: zero point %d is outside the codes %d..%d of %d bits",
+                       n->name, n->q.zero_point, low, high, n->q.bits);
+    }
     const bool keeps = n->op == QB_QOP_RELU || n->op == QB_QOP_AVGPOOL;
     if (keeps && !traits->rescales && !qb_qparams_equal(&graph->nodes[n->src[0]].q, &n->q)) {
         return qb_fail(err, QB_EINPUT, "node %s: scale and zero point differ from those of its source %s",

@@ -51,6 +51,9 @@ void qb_spec_describe(const struct qb_observer_spec *spec, char out[QB_DESCRIPTI
     snprintf(out, QB_DESCRIPTION, "%s %s %s, codes %d..%d%s", spec->observer, qb_dtype_name(spec->dtype),
              spec->symmetric ? "symmetric" : "affine", low, high,
              spec->reduce_range ? " (reduce_range)" : "");
+    if (spec->bits) {
+        append(out, QB_DESCRIPTION, ", %d bits", spec->bits);
+    }
     if (spec->scale_rule != QB_SCALE_TORCH) {
         append(out, QB_DESCRIPTION, ", scale rule %s", qb_scale_rule_name(spec->scale_rule));
     }
@@ -74,10 +77,13 @@ void qb_spec_summary(const struct qb_observer_spec *spec, char *out, size_t size
     const struct qb_observer_ops *const ops = qb_observer_find(spec->observer);
     snprintf(out, size, "%s %s", spec->dtype == QB_QINT8 ? "s8" : "u8",
              spec->symmetric ? "symmetric" : "affine");
+    if (spec->bits) {
+        append(out, size, " %d bits", spec->bits);
+    }
     if (spec->has_quant_range) {
         append(out, size, " %d..%d", spec->quant_min, spec->quant_max);
     } else if (spec->reduce_range) {
-        append(out, size, " 7-bit");
+        append(out, size, spec->bits ? " reduced" : " 7-bit");
     }
     if (ops && ops->per_channel) {
         append(out, size, " per channel");

@@ -82,7 +82,7 @@ static inline double qb_spec_percentile(const struct qb_observer_spec *spec,
 }
 static inline int qb_spec_levels(const struct qb_observer_spec *spec)
 {
-    return spec->has_levels ? spec->levels : 128;
+    return spec->has_levels ? spec->levels : spec->bits ? 1 << (spec->bits - 1) : 128; /* of one sign */
 }
 static inline float qb_spec_eps(const struct qb_observer_spec *spec)
 {

@@ -9,11 +9,12 @@
 #include "quant/extrema.h"
 #include "quant/observer.h"
 
-enum { BUCKETS = 512, STEPS = 255 };
+enum { BUCKETS = 512 };
 
 struct sqnr {
     struct qb_observer base;
     const struct qb_observer_spec *spec;
+    int steps;          /* codes less one: 255 of 8 bits */
     bool seen;          /* any value */
     bool placed;        /* buckets have a place: a first batch that is not all zero was seen */
     float first, width; /* left end of bucket 0, width of a bucket */
@@ -31,6 +32,7 @@ static enum qb_status create(const struct qb_observer_spec *spec, size_t channel
     }
     o->base = (struct qb_observer){&qb_observer_aimet_sqnr, channels};
     o->spec = spec;
+    o->steps = (1 << (spec->bits ? spec->bits : QB_BITS_MAX)) - 1;
     *out = &o->base;
     return QB_OK;
 }
@@ -95,7 +97,8 @@ static double middle(const struct sqnr *o, int bucket)
 
 static double cost(const struct sqnr *o, float delta, int offset)
 {
-    const int low = bucket_of(o, delta * (float)offset), high = bucket_of(o, delta * ((float)offset + STEPS));
+    const int low = bucket_of(o, delta * (float)offset),
+              high = bucket_of(o, delta * ((float)offset + (float)o->steps));
     const double low_middle = (double)(float)middle(o, low), high_middle = (double)(float)middle(o, high);
     double cut = 0, kept = 0;
     for (int i = 0; i < BUCKETS; i++) {
@@ -128,15 +131,15 @@ static void consider(const struct sqnr *o, float delta, int offset, struct best 
 
 static void try_affine(const struct sqnr *o, float min, float max, struct best *best)
 {
-    const float seen_delta = (float)(((double)max - (double)min) / STEPS);
+    const float seen_delta = (float)(((double)max - (double)min) / o->steps);
     const int seen_offset = (int)roundf(min / seen_delta);
     min = seen_delta * (float)seen_offset;
-    max = seen_delta * ((float)seen_offset + STEPS);
+    max = seen_delta * ((float)seen_offset + (float)o->steps);
     for (float f = 1.0f / 16; f <= 1 + 1.0f / 16; f += 1.0f / 16) {
         for (int i = 0; i <= 20; i++) {
             float delta = f * seen_delta;
-            int offset = (int)(-(double)STEPS + STEPS / 20.0 * i);
-            float low = delta * (float)offset, high = delta * ((float)offset + STEPS);
+            int offset = (int)(-(double)o->steps + o->steps / 20.0 * i);
+            float low = delta * (float)offset, high = delta * ((float)offset + (float)o->steps);
             if (low < min && high > max) {
                 continue;
             }
@@ -145,7 +148,7 @@ static void try_affine(const struct sqnr *o, float min, float max, struct best *
             if (!(high > low)) {
                 continue;
             }
-            delta = (float)(((double)high - (double)low) / STEPS);
+            delta = (float)(((double)high - (double)low) / o->steps);
             offset = (int)roundf(low / delta);
             consider(o, delta, offset, best);
         }
@@ -156,9 +159,9 @@ static void try_affine(const struct sqnr *o, float min, float max, struct best *
 /* "Strict": one step less, so that zero is in the middle. */
 static void try_symmetric(const struct sqnr *o, float min, float max, struct best *best)
 {
-    const float widest = (max > -min ? max : -min) / ((STEPS - 1) / 2.0f);
+    const float widest = (max > -min ? max : -min) / ((float)(o->steps - 1) / 2.0f);
     for (float f = 1.0f / 100; f <= 1 + 1.0f / 100; f += 1.0f / 100) {
-        consider(o, f * widest, -(STEPS - 1) / 2, best);
+        consider(o, f * widest, -(o->steps - 1) / 2, best);
     }
 }
 
@@ -191,7 +194,7 @@ static enum qb_status range(const struct qb_observer *observer, float *min, floa
         try_affine(o, seen_min, seen_max, &best);
     }
     *min = best.delta * (float)best.offset;
-    *max = best.delta * ((float)best.offset + (o->spec->symmetric ? STEPS - 1 : STEPS));
+    *max = best.delta * (float)(best.offset + (o->spec->symmetric ? o->steps - 1 : o->steps));
     return QB_OK;
 }
 

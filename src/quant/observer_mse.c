@@ -25,7 +25,7 @@ static double error_of(const struct qb_counts *o, float min, float max)
     if (qb_qparams_derive(o->spec, min, max, &q, &ignored) != QB_OK) {
         return INFINITY;
     }
-    qb_dtype_range(q.dtype, &low, &high);
+    qb_bits_range(q.dtype, q.bits, &low, &high);
     const double scale = (double)q.scale, first = low - q.zero_point, last = high - q.zero_point;
     double sum = 0;
     for (int i = 0; i < o->bins; i++) {

@@ -1,11 +1,14 @@
 /* trt_entropy: NVIDIA's KL search (pytorch_quantization/calib/histogram.py, _compute_amax_entropy; S. Migacz,
- * "8-bit inference with TensorRT", GTC 2017). Bin 0 takes the count of bin 1; thresholds from `levels` bins
- * (128: one sign of 8 bits) to all of them; the last of equal ones. */
+ * "8-bit inference with TensorRT", GTC 2017). Bin 0 takes the count of bin 1; `levels` are those of one sign
+ * (128 for 8 bits); thresholds from 128 bins, or from `levels` where it is written, to all of them; the last
+ * of equal ones. */
 #include <math.h>
 #include <stdlib.h>
 
 #include "quant/counts.h"
 #include "quant/trt_histogram.h"
+
+enum { FIRST = 128 };
 
 static enum qb_status create(const struct qb_observer_spec *spec, size_t channels, struct qb_observer **out,
                              struct qb_error *err)
@@ -56,7 +59,7 @@ static enum qb_status range(const struct qb_observer *observer, float *min, floa
     }
     double best = INFINITY;
     int kept = h->bins; /* also where there are fewer bins than levels */
-    for (int i = levels; i <= h->bins; i++) {
+    for (int i = h->spec->has_levels ? levels : FIRST; i <= h->bins; i++) {
         const double divergence = candidate(count, h->bins, i, levels, count + bins, count + 2 * bins);
         if (divergence <= best) {
             best = divergence;

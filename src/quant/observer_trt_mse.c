@@ -1,6 +1,6 @@
 /* trt_mse: the centre of the bin whose choice as limit of |x| gives the least squared error on the counts,
  * from bin 128 (pytorch_quantization/calib/histogram.py, _compute_amax_mse): 127 steps for either sign, 255
- * for a quint8 tensor without negative values. */
+ * for a quint8 tensor without negative values, 2^(bits-1) - 1 and 2^bits - 1 with fewer bits. */
 #include <math.h>
 
 #include "quant/counts.h"
@@ -34,7 +34,8 @@ static enum qb_status range(const struct qb_observer *observer, float *min, floa
 {
     const struct trt_histogram *const h = (const struct trt_histogram *)observer;
     QB_TRY(trt_histogram_check(h, err));
-    const float bound = h->spec->dtype == QB_QUINT8 && h->min >= 0 ? 255 : 127;
+    const int bits = h->spec->bits ? h->spec->bits : 8;
+    const float bound = (float)((1 << (h->spec->dtype == QB_QUINT8 && h->min >= 0 ? bits : bits - 1)) - 1);
     double best = INFINITY;
     float threshold = h->end; /* also where there is nothing to choose */
     for (int i = FIRST; i < h->bins && h->end > 0; i++) {

@@ -244,12 +244,28 @@ static enum qb_status write_graph(struct writer *w, const char *path, struct qb_
     return qb_proto_write(&w->p, QB_VERSION, metadata, entries, path, err);
 }
 
+/* QuantizeLinear limits codes to those of its type. */
+static enum qb_status check_bits(const struct qb_qgraph *graph, struct qb_error *err)
+{
+    for (int i = 0; i < graph->count; i++) {
+        if (graph->nodes[i].q.bits) {
+            return qb_fail(
+                err, QB_EUNSUPPORTED,
+                "node \"%s\" has activations of %d bits, which QuantizeLinear cannot limit to; only "
+                "weights may have fewer than 8 bits in an ONNX file",
+                graph->nodes[i].name, graph->nodes[i].q.bits);
+        }
+    }
+    return QB_OK;
+}
+
 enum qb_status qb_qdq_write(const struct qb_qgraph *graph, const char *path, struct qb_error *err)
 {
     if (graph->count < 1 || graph->nodes[0].op != QB_QOP_INPUT) {
         return qb_fail(err, QB_EINPUT, "%s: an integer graph starts with its input", path);
     }
     QB_TRY(check_names(graph, err));
+    QB_TRY(check_bits(graph, err));
     const size_t count = (size_t)graph->count;
     struct qb_arena *const arena = qb_arena_create();
     struct writer w = {.graph = graph};

@@ -119,10 +119,16 @@ static void add_link(const struct qb_qnode *node, bool outside, char chain[QB_SH
 {
     unsigned char link[LINK] = {0};
     unsigned char *at = link;
+    /* Limits of a tensor of fewer bits beside the ReLU, so that networks of 8 bits keep their hashes. */
+    int32_t low = 0, high = 0;
+    if (node->q.bits) {
+        qb_code_limits(&node->q, &low, &high);
+    }
+    const uint32_t limits = (uint32_t)node->relu | (uint32_t)low << 8 | (uint32_t)high << 16;
     const uint32_t fields[FIELDS] = {
         (uint32_t)node->op,        (uint32_t)node->src[0],       (uint32_t)node->src[1],
         (uint32_t)node->dst.h,     (uint32_t)node->dst.w,        (uint32_t)node->dst.c,
-        float_bits(node->q.scale), (uint32_t)node->q.zero_point, (uint32_t)node->relu,
+        float_bits(node->q.scale), (uint32_t)node->q.zero_point, limits,
         (uint32_t)node->fused_add, (uint32_t)node->kh,           (uint32_t)node->kw,
         (uint32_t)node->stride_h,  (uint32_t)node->stride_w,     (uint32_t)node->pad_t,
         (uint32_t)node->pad_l,     (uint32_t)node->pad_b,        (uint32_t)node->pad_r,

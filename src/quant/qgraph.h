@@ -34,7 +34,16 @@ struct qb_qparams {
     enum qb_dtype dtype;          /* the type outside */
     int32_t quant_min, quant_max; /* the range scale and zero point were derived from, outside form; kernels
                                      clamp to 0..255 */
+    int bits; /* 2..7: codes are those of so many bits (qb_code_limits), and limited to them last; 0: all 8 */
 };
+
+/* The codes that a tensor can have, inside form. */
+static inline void qb_code_limits(const struct qb_qparams *q, int32_t *low, int32_t *high)
+{
+    const int32_t half = q->bits ? 1 << (q->bits - 1) : 128;
+    *low = q->dtype == QB_QINT8 ? 128 - half : 0;
+    *high = q->dtype == QB_QINT8 ? 127 + half : 2 * half - 1;
+}
 
 /* The same scale and zero point. */
 bool qb_qparams_equal(const struct qb_qparams *a, const struct qb_qparams *b);

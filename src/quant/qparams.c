@@ -8,8 +8,14 @@
 
 void qb_dtype_range(enum qb_dtype dtype, int *min, int *max)
 {
-    *min = dtype == QB_QINT8 ? -128 : 0;
-    *max = dtype == QB_QINT8 ? 127 : 255;
+    qb_bits_range(dtype, 0, min, max);
+}
+
+void qb_bits_range(enum qb_dtype dtype, int bits, int *min, int *max)
+{
+    const int half = bits ? 1 << (bits - 1) : 128;
+    *min = dtype == QB_QINT8 ? -half : 0;
+    *max = dtype == QB_QINT8 ? half - 1 : 2 * half - 1;
 }
 
 static int floor_half(int x)
@@ -23,7 +29,7 @@ void qb_spec_quant_range(const struct qb_observer_spec *spec, int *min, int *max
         *min = spec->quant_min;
         *max = spec->quant_max;
     } else {
-        qb_dtype_range(spec->dtype, min, max);
+        qb_bits_range(spec->dtype, spec->bits, min, max);
     }
     if (spec->reduce_range) {
         *min = floor_half(*min);
@@ -40,7 +46,8 @@ static void derive_torch(const struct qb_observer_spec *spec, float low, float h
         const float scale = limit / (levels / 2);
         q->scale = scale > eps ? scale : eps;
         if (spec->dtype == QB_QUINT8) {
-            q->zero_point = spec->has_quant_range ? floor_half(q->quant_min + q->quant_max) : 128;
+            q->zero_point = spec->has_quant_range ? floor_half(q->quant_min + q->quant_max)
+                                                  : (q->quant_min + q->quant_max + 1) / 2;
         }
         return;
     }
@@ -79,7 +86,7 @@ static void derive_nncf(const struct qb_observer_spec *spec, float low, float hi
     if (spec->symmetric) {
         if (spec->dtype == QB_QUINT8 && low < 0) {
             q->dtype = QB_QINT8;
-            qb_dtype_range(QB_QINT8, &q->quant_min, &q->quant_max);
+            qb_bits_range(QB_QINT8, spec->bits, &q->quant_min, &q->quant_max);
         }
         const double limit = fmax((double)(-low > high ? -low : high), smallest);
         q->scale = (float)(limit / q->quant_max);
@@ -110,7 +117,8 @@ static void derive_aimet(const struct qb_observer_spec *spec, float low, float h
     const double max = fmax((double)high, (double)low + 0.01), levels = q->quant_max - q->quant_min;
     if (spec->symmetric) {
         q->scale = (float)(fmax(-(double)low, max) / (levels / 2));
-        q->zero_point = limit_zero_point(spec->dtype == QB_QUINT8 ? 128 : 0, q);
+        q->zero_point =
+            limit_zero_point(spec->dtype == QB_QUINT8 ? (q->quant_min + q->quant_max + 1) / 2 : 0, q);
         return;
     }
     const double delta = (max - (double)low) / levels;
@@ -131,7 +139,7 @@ enum qb_status qb_qparams_derive(const struct qb_observer_spec *spec, float min,
         [QB_SCALE_NNCF] = derive_nncf,
         [QB_SCALE_AIMET] = derive_aimet,
     };
-    struct qb_qparams q = {.dtype = spec->dtype};
+    struct qb_qparams q = {.dtype = spec->dtype, .bits = spec->bits};
     qb_spec_quant_range(spec, &q.quant_min, &q.quant_max);
     /* Zero must be a code: padding and ReLU need it. */
     derive[spec->scale_rule](spec, min < 0 ? min : 0, max > 0 ? max : 0, &q);

@@ -11,8 +11,11 @@
 /* Storage range of a dtype's codes, outside form. */
 void qb_dtype_range(enum qb_dtype dtype, int *min, int *max);
 
-/* The range that scale and zero point are derived from: quant_min and quant_max if given, else the dtype's;
- * halved with reduce_range (floor, so -127 becomes -64). */
+/* The same with codes of `bits` bits, 0 for 8. */
+void qb_bits_range(enum qb_dtype dtype, int bits, int *min, int *max);
+
+/* The range that scale and zero point are derived from: quant_min and quant_max if given, else that of the
+ * dtype's bits; halved with reduce_range (floor, so -127 becomes -64). */
 void qb_spec_quant_range(const struct qb_observer_spec *spec, int *min, int *max);
 
 /* Outside code = inside code + shift, zero points alike (qgraph.h: inside are u8 activations and s8 weights).

@@ -108,6 +108,7 @@ static enum qb_status read_entry(const struct entry *e, struct qb_qparams *out, 
     qb_spec_quant_range(e->spec, &range_min, &range_max);
     q.quant_min = range_min;
     q.quant_max = range_max;
+    q.bits = e->spec->bits;
     if (json_object_get(e->object, "qmin") || json_object_get(e->object, "qmax")) {
         QB_TRY(read_int(e, "qmin", low, 0, &q.quant_min, err));
         QB_TRY(read_int(e, "qmax", 1, high, &q.quant_max, err));

@@ -271,6 +271,62 @@ static void test_own_scheme_files(void **state)
     qbt_rmtree(dir);
 }
 
+static const struct qb_scheme *scheme_of(const struct qb_plan *plan, const char *name)
+{
+    for (size_t i = 0; i < plan->scheme_count; i++) {
+        if (strcmp(plan->schemes[i].name, name) == 0) {
+            return &plan->schemes[i];
+        }
+    }
+    fail_msg("no scheme %s", name);
+    return NULL;
+}
+
+static void test_bits(void **state)
+{
+    (void)state;
+    struct qb_plan plan;
+    struct qb_error err;
+    qbt_ok(load_text("name: b\nmodel: m\nschemes: [fp32, fbgemm, mse]\nengines: [onednn]\n"
+                     "bits: { weights: [8, 4], activations: [6, 8, 2] }\n",
+                     &plan, &err),
+           &err);
+    assert_int_equal(plan.scheme_count, 1 + 2 * 6);
+    assert_int_equal(plan.entry_count, plan.scheme_count);
+    const struct qb_scheme *s = scheme_of(&plan, "fbgemm_w4a6");
+    assert_true(s->weights.bits == 4 && !s->weights.has_quant_range);
+    assert_true(s->activations.bits == 6 && !s->activations.reduce_range);
+    assert_int_equal(s->compared, QB_COMPARED_NOTHING);
+    assert_string_equal(s->verified, "");
+    s = scheme_of(&plan, "fbgemm_w8a8"); /* all bits, which fbgemm itself does not use */
+    assert_true(s->weights.bits == 0 && s->activations.bits == 0 && !s->activations.reduce_range);
+    s = scheme_of(&plan, "mse_w4a2"); /* without the least code, as in 8 bits */
+    assert_true(s->weights.quant_min == -7 && s->weights.quant_max == 7 && s->activations.bits == 2);
+    qb_plan_free(&plan);
+    qbt_ok(load_text("name: b\nmodel: m\nschemes: [fbgemm]\nengines: [onednn]\nbits: { weights: [5] }\n",
+                     &plan, &err),
+           &err);
+    s = scheme_of(&plan, "fbgemm_w5");
+    assert_true(s->weights.bits == 5 && s->activations.bits == 0 && s->activations.reduce_range);
+    qb_plan_free(&plan);
+    static const struct change wrong[] = {
+        {"bits: { weights: [1] }", NULL, "e.yaml:5: bits.weights[0]: 1 is out of range, expected 2 to 8"},
+        {"bits: { activations: [4, 9] }", NULL, "e.yaml:5: bits.activations[1]: 9 is out of range"},
+        {"bits: { weights: [4, 4] }", NULL, "e.yaml:5: bits.weights[1]: 4 is listed twice"},
+        {"bits: { wei: [4] }", NULL, "e.yaml:5: bits: unknown key 'wei'"},
+        {"bits: 4", NULL, "e.yaml:5: bits: expected a mapping"},
+        {"bits: { activations: [4] }", "default",
+         "e.yaml:3: schemes[0]: scheme 'default' gives activations the range 0..127, which bits would "
+         "replace"},
+    };
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        char text[256];
+        snprintf(text, sizeof text, "name: b\nmodel: m\nschemes: [%s]\nengines: [onednn]\n%s\n",
+                 wrong[i].new ? wrong[i].new : "fbgemm", wrong[i].old);
+        qbt_error(load_text(text, &plan, &err), QB_EINPUT, &err, wrong[i].want);
+    }
+}
+
 static void test_truncated(void **state)
 {
     (void)state;
@@ -308,6 +364,7 @@ int main(void)
         cmocka_unit_test(test_shipped),
         cmocka_unit_test(test_errors),
         cmocka_unit_test(test_own_scheme_files),
+        cmocka_unit_test(test_bits),
         cmocka_unit_test(test_truncated),
     };
     return cmocka_run_group_tests(tests, setup, teardown);

@@ -197,6 +197,10 @@ static void test_errors(void **state)
 {
     (void)state;
     static const struct change changes[] = {
+        {"reduce_range: true", "bits: 1", ":8: activations.bits: 1 bits, expected 2 to 8"},
+        {"reduce_range: true", "bits: 9", ":8: activations.bits: 9 bits, expected 2 to 8"},
+        {"reduce_range: true", "bits: 4\n  quant_min: 0\n  quant_max: 15",
+         ":8: activations.bits: stands beside quant_min, quant_max"},
         /* a claim without its evidence, and the reverse */
         {"reproduces: a framework", "compared: logits", ":2: compared: `compared` says what was compared"},
         {"reproduces: a framework", "verified: by hand", ":2: verified: `compared` says what was compared"},

@@ -30,7 +30,7 @@ static struct qb_qnode *append(struct net *net, enum qb_qop op, const char *name
     assert_true(net->graph.count < NET_NODES);
     struct qb_qnode *const n = &net->nodes[net->graph.count++];
     *n = (struct qb_qnode){
-        .op = op, .name = name, .src = {-1, -1}, .dst = dst, .q = {scale, zero_point, net->dtype, 0, 255}};
+        .op = op, .name = name, .src = {-1, -1}, .dst = dst, .q = {scale, zero_point, net->dtype, 0, 255, 0}};
     return n;
 }
 
@@ -414,6 +414,31 @@ static void expect_avgpool(const struct net *net, const struct qb_qnode *n, cons
     }
 }
 
+static bool has_own_scale(const struct qb_qnode *n)
+{
+    return n->op == QB_QOP_INPUT || n->op == QB_QOP_CONV || n->op == QB_QOP_DENSE || n->op == QB_QOP_ADD;
+}
+
+void net_narrow(struct net *net)
+{
+    for (int i = 0; i < net->graph.count; i++) {
+        struct qb_qnode *const n = &net->nodes[i];
+        int32_t low, high;
+        if (has_own_scale(n)) {
+            n->q.bits = (int)(qb_rng_u32(&net->rng) % 8);
+            n->q.bits = n->q.bits < 2 ? 0 : n->q.bits;
+            n->q.dtype = net->graph.arithmetic != QB_ARITHMETIC_ORT && qb_rng_u32(&net->rng) % 3 == 0
+                             ? QB_QINT8
+                             : n->q.dtype;
+            qb_code_limits(&n->q, &low, &high);
+            n->q.zero_point = low + n->q.zero_point * (high - low) / 255;
+            n->q.scale *= 255.0F / (float)(high - low);
+        } else if (n->op == QB_QOP_RELU || n->op == QB_QOP_AVGPOOL) {
+            n->q = net->nodes[n->src[0]].q;
+        }
+    }
+}
+
 void net_expect(const struct net *net, const uint8_t *image, uint8_t *codes[NET_NODES])
 {
     memset(codes, 0, NET_NODES * sizeof *codes);
@@ -455,6 +480,10 @@ void net_expect(const struct net *net, const uint8_t *image, uint8_t *codes[NET_
                 dst[i] = expect_ort_pair(net, n, src0[i], second);
             } else if (n->op == QB_QOP_ADD) {
                 dst[i] = expect_add(net, n, src0[i], second);
+            }
+            if (n->q.bits && has_own_scale(n)) {
+                const int half = 1 << (n->q.bits - 1), middle = n->q.dtype == QB_QINT8 ? 128 : half;
+                dst[i] = (uint8_t)limit(dst[i], middle - half, middle + half - 1);
             }
         }
     }

@@ -42,6 +42,10 @@ int net_mul(struct net *net, int src0, int src1, float scale, int zero_point);
 /* Arithmetics that rescale: another scale and zero point for the RELU or AVGPOOL `node`. */
 void net_rescale(struct net *net, int node, float scale, int zero_point);
 
+/* Most tensors with scales of their own get 2 to 7 bits, with zero points and scales that fit; signed ones
+ * too. */
+void net_narrow(struct net *net);
+
 /* A residual network with every operator (NET_MIXED names its nodes); arithmetic onednn gets a fused addition
  * as well, ort a product with a constant and a bias that is added behind the dense layer. */
 enum net_mixed {

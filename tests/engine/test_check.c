@@ -151,6 +151,11 @@ static void numbers(void **state)
     spoil(&n[NET_RELU].q.zero_point, 1, "node relu: scale and zero point differ");
     spoil(&n[NET_POOL].q.zero_point, 1, "node avgpool: scale and zero point differ");
     spoil(&n[NET_CONV].wei_scale_count, 2, "2 weight scales, wanted 1 or 6");
+    spoil(&n[NET_CONV].q.bits, 1, "node conv: codes of 1 bits; wanted 2 to 7");
+    spoil(&n[NET_CONV].q.bits, 8, "node conv: codes of 8 bits");
+    n[NET_CONV].q.bits = 3;
+    spoil(&n[NET_CONV].q.zero_point, 8, "node conv: zero point 8 is outside the codes 0..7 of 3 bits");
+    n[NET_CONV].q.bits = 0;
     const float *const bia = n[NET_CONV].bia;
     const float nan_bia[] = {0, 0, 0, 0, 0, NAN};
     n[NET_CONV].bia = nan_bia;

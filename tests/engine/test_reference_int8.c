@@ -215,6 +215,8 @@ static void every_operator(void **state)
             struct net net;
             net_mixed(&net, (enum qb_arithmetic)arithmetic, seed);
             assert_true(check(&net, 5, 1 + (int)seed % 3, "mixed") > 3); /* logits that say something */
+            net_narrow(&net);
+            assert_true(check(&net, 5, 1, "narrow") >= 1);
             net_free(&net);
         }
     }

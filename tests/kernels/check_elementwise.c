@@ -87,12 +87,13 @@ static int check_relu(enum qb_isa isa, int number, struct qb_rng *rng)
 {
     const size_t rows = (size_t)draw(rng, 1, 4), bytes = 16 * (size_t)draw(rng, 1, 9);
     const size_t src_pitch = bytes + (size_t)PICK(rng, 0, 7), dst_pitch = bytes + (size_t)PICK(rng, 0, 61);
-    const uint8_t zero_point = (uint8_t)PICK(rng, 0, 255, draw(rng, 1, 254));
+    const int low = PICK(rng, 0, 255, draw(rng, 1, 254));
+    const struct qb_limits limits = {(uint8_t)low, (uint8_t)PICK(rng, low, 255, draw(rng, low, 255))};
     struct guarded src = codes((rows - 1) * src_pitch + bytes, number, rng),
                    want = marked((rows - 1) * dst_pitch + bytes, number, rng),
                    got = marked(want.bytes, number, rng);
-    qb_relu_impls[0]->run(zero_point, rows, bytes, src.data, src_pitch, want.data, dst_pitch);
-    qb_relu_select(isa)->run(zero_point, rows, bytes, src.data, src_pitch, got.data, dst_pitch);
+    qb_relu_impls[0]->run(limits, rows, bytes, src.data, src_pitch, want.data, dst_pitch);
+    qb_relu_select(isa)->run(limits, rows, bytes, src.data, src_pitch, got.data, dst_pitch);
     const int failed = same("relu", number, &got, &want);
     guarded_free(&src);
     guarded_free(&want);

@@ -135,7 +135,8 @@ struct qb_qparams_table qbt_numbered_qparams(const struct qb_graph *graph, const
                                      qb_arena_array(graph->arena, count, sizeof *table.set)};
     for (int i = 0; i < graph->count; i++) {
         table.set[i] = qb_calibration_wants(calibration, i);
-        table.q[i] = (struct qb_qparams){0.0625f * (float)(i + 1), i + 1, scheme->activations.dtype, 0, 127};
+        table.q[i] =
+            (struct qb_qparams){0.0625f * (float)(i + 1), i + 1, scheme->activations.dtype, 0, 127, 0};
     }
     qb_calibration_free(calibration);
     return table;

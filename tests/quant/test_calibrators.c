@@ -219,6 +219,42 @@ static void derive(const struct qb_observer_spec *spec, float min, float max, do
     }
 }
 
+/* Fewer bits: the formulas of each rule with the range of that many bits. */
+static void test_bits(void **state)
+{
+    (void)state;
+    struct qb_error err;
+    struct qb_qparams q;
+    const struct qb_observer_spec u4 = {.bits = 4}, s4 = {.bits = 4, .dtype = QB_QINT8},
+                                  s3 = {.bits = 3, .dtype = QB_QINT8, .symmetric = true},
+                                  symmetric_u4 = {.bits = 4, .symmetric = true},
+                                  reduced = {.bits = 5, .reduce_range = true},
+                                  ort = {.bits = 4, .dtype = QB_QINT8, .scale_rule = QB_SCALE_ORT},
+                                  nncf = {.bits = 4, .symmetric = true, .scale_rule = QB_SCALE_NNCF},
+                                  aimet = {.bits = 4, .scale_rule = QB_SCALE_AIMET};
+    derive(&u4, -1, 2, 3.0 / 15, 5);
+    derive(&s4, -1, 2, 3.0 / 15, -3);
+    derive(&s3, -1, 2, 2.0 / 3.5, 0);
+    derive(&symmetric_u4, -1, 2, 2.0 / 7.5, 8);
+    derive(&reduced, 0, 3, 3.0 / 15, 0);
+    derive(&ort, -1, 2, 3.0 / 15, -3);
+    derive(&nncf, 0, 3, 3.0 / 15, 0);
+    derive(&nncf, -1, 3, 3.0 / 7, 0);
+    derive(&aimet, -1, 2, 3.0 / 15, 5);
+    qbt_ok(qb_qparams_derive(&nncf, -1, 3, &q, &err), &err);
+    assert_true(q.bits == 4 && q.dtype == QB_QINT8 && q.quant_min == -8 && q.quant_max == 7);
+    int32_t low, high;
+    qb_code_limits(&q, &low, &high);
+    assert_true(low == 120 && high == 135);
+    /* A reduced range is not a limit: codes keep all their bits. */
+    qbt_ok(qb_qparams_derive(&reduced, 0, 3, &q, &err), &err);
+    qb_code_limits(&q, &low, &high);
+    assert_true(q.quant_max == 15 && low == 0 && high == 31);
+    q.bits = 0;
+    qb_code_limits(&q, &low, &high);
+    assert_true(low == 0 && high == 255);
+}
+
 static void test_scale_rules(void **state)
 {
     (void)state;
@@ -384,10 +420,10 @@ static void test_degenerate(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_golden),       cmocka_unit_test(test_mse),
-        cmocka_unit_test(test_per_channel),  cmocka_unit_test(test_scale_rules),
-        cmocka_unit_test(test_weight_rules), cmocka_unit_test(test_calibration),
-        cmocka_unit_test(test_degenerate),
+        cmocka_unit_test(test_golden),      cmocka_unit_test(test_mse),
+        cmocka_unit_test(test_per_channel), cmocka_unit_test(test_bits),
+        cmocka_unit_test(test_scale_rules), cmocka_unit_test(test_weight_rules),
+        cmocka_unit_test(test_calibration), cmocka_unit_test(test_degenerate),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -165,6 +165,18 @@ static void logits_of_a_pool(void **state)
     qb_arena_destroy(graph->arena);
 }
 
+static void activations_of_few_bits_have_no_file(void **state)
+{
+    (void)state;
+    struct qb_error err;
+    struct qb_qparams q = {.scale = 1, .quant_max = 15, .bits = 4};
+    struct qb_qnode node = {.op = QB_QOP_INPUT, .name = "input", .src = {-1, -1}, .dst = {2, 2, 3}, .q = q};
+    const struct qb_qgraph graph = {
+        .scheme = "s", .nodes = &node, .count = 1, .model_sha256 = "", .calibration_hash = ""};
+    qbt_error(qb_qdq_write(&graph, "never.onnx", &err), QB_EUNSUPPORTED, &err,
+              "node \"input\" has activations of 4 bits, which QuantizeLinear cannot limit to");
+}
+
 static void names_that_a_file_cannot_hold(void **state)
 {
     (void)state;
@@ -223,6 +235,7 @@ int main(void)
         cmocka_unit_test(additions_in_convolutions),
         cmocka_unit_test(odd_shapes),
         cmocka_unit_test(logits_of_a_pool),
+        cmocka_unit_test(activations_of_few_bits_have_no_file),
         cmocka_unit_test(names_that_a_file_cannot_hold),
         cmocka_unit_test(flat_tensors_read_as_images),
         cmocka_unit_test(unwritable_folder),

@@ -85,8 +85,8 @@ static enum qb_status make_tail(struct qb_native_maker *m, int conv_node, int no
             &graph->nodes[add->src[0] == conv_node ? add->src[1] : add->src[0]].q;
         t.residual = QB_TAIL_ADD;
         t.conv_zero_point = conv->q.zero_point;
-        t.conv_low = conv->relu ? 0.0F : (float)-conv->q.zero_point;
-        t.conv_high = (float)(255 - conv->q.zero_point);
+        t.conv_low = conv->relu ? 0.0F : (float)(r.low - conv->q.zero_point);
+        t.conv_high = (float)(r.high - conv->q.zero_point);
         t.conv_scale = conv->q.scale;
         t.conv_offset = conv->q.scale * (float)-conv->q.zero_point;
         t.res_scale = res->scale;

@@ -88,6 +88,14 @@ static enum qb_status make_tensors(struct qb_native_maker *m, struct qb_error *e
     return QB_OK;
 }
 
+/* The codes that a tensor can have. */
+static struct qb_limits limits_of(const struct qb_qparams *q)
+{
+    int32_t low, high;
+    qb_code_limits(q, &low, &high);
+    return (struct qb_limits){(uint8_t)low, (uint8_t)high};
+}
+
 static enum qb_status make_quantize(struct qb_native_maker *m, int node, struct qb_native_step *step,
                                     struct qb_error *err)
 {
@@ -97,7 +105,13 @@ static enum qb_status make_quantize(struct qb_native_maker *m, int node, struct 
         return err->status;
     }
     qb_quantize_init(1.0F / q->scale, q->zero_point, args);
-    step->run = qb_quantize_select(m->plan->isa);
+    const struct qb_limits limits = limits_of(q);
+    for (int p = 0; p < 256; p++) {
+        const uint8_t code = args->table[p], raised = code < limits.low ? limits.low : code;
+        args->table[p] = raised > limits.high ? limits.high : raised;
+    }
+    /* The fast ones compute codes anew, without these limits. */
+    step->run = qb_quantize_select(q->bits ? QB_ISA_REF : m->plan->isa);
     step->args = args;
     return QB_OK;
 }
@@ -158,6 +172,29 @@ static enum qb_status make_pool(struct qb_native_maker *m, int node, struct qb_n
     return QB_OK;
 }
 
+/* From tensor `src`; in place when that is the node's own, which is how codes of fewer than 8 bits are
+ * limited. */
+static enum qb_status make_relu(struct qb_native_maker *m, int node, int src, struct qb_native_step *step,
+                                struct qb_error *err)
+{
+    struct qb_limits *const args = qb_native_array(m->arena, 1, sizeof *args, err);
+    if (!args) {
+        return err->status;
+    }
+    *args = src == node ? limits_of(&m->graph->nodes[node].q)
+                        : (struct qb_limits){(uint8_t)m->graph->nodes[node].q.zero_point, 255};
+    *step = (struct qb_native_step){
+        .op = QB_QOP_RELU, .node = node, .src = {src, -1}, .run = qb_relu_select(m->plan->isa), .args = args};
+    return QB_OK;
+}
+
+/* Kernels clamp codes to 0..255; does the tensor that a step has made have fewer? */
+static bool needs_limits(const struct qb_native_maker *m, const struct qb_native_step *step)
+{
+    return m->graph->nodes[step->node].q.bits &&
+           (step->op == QB_QOP_CONV || step->op == QB_QOP_DENSE || step->op == QB_QOP_ADD);
+}
+
 static enum qb_status make_step(struct qb_native_maker *m, int node, struct qb_native_step *step,
                                 struct qb_error *err)
 {
@@ -172,10 +209,7 @@ static enum qb_status make_step(struct qb_native_maker *m, int node, struct qb_n
     case QB_QOP_CONV:
     case QB_QOP_DENSE: return qb_native_make_conv(m, node, step, err);
     case QB_QOP_ADD: return make_add(m, node, step, err);
-    case QB_QOP_RELU:
-        step->src[0] = m->graph->nodes[node].src[0];
-        step->run = qb_relu_select(m->plan->isa);
-        return QB_OK;
+    case QB_QOP_RELU: return make_relu(m, node, m->graph->nodes[node].src[0], step, err);
     case QB_QOP_AVGPOOL: return make_pool(m, node, step, err);
     case QB_QOP_MUL:
     case QB_QOP_CONSTANT: break;
@@ -229,7 +263,7 @@ enum qb_status qb_native_plan_make(const struct qb_qgraph *graph, enum qb_isa is
     struct qb_native_plan plan = {.graph = graph,
                                   .isa = isa,
                                   .tensors = qb_native_array(arena, count, sizeof *plan.tensors, err),
-                                  .steps = qb_native_array(arena, count, sizeof *plan.steps, err)};
+                                  .steps = qb_native_array(arena, 2 * count, sizeof *plan.steps, err)};
     if (!readers || !fusions || !plan.tensors || !plan.steps) {
         return err->status;
     }
@@ -239,7 +273,12 @@ enum qb_status qb_native_plan_make(const struct qb_qgraph *graph, enum qb_isa is
     for (int i = 0; i < graph->count; i++) {
         if (!fusions[i].absorbed) {
             QB_TRY(make_step(&maker, i, &plan.steps[plan.count], err));
+            const struct qb_native_step *const made = &plan.steps[plan.count];
             place(&plan, &plan.steps[plan.count++]);
+            if (needs_limits(&maker, made)) {
+                QB_TRY(make_relu(&maker, i, i, &plan.steps[plan.count], err));
+                place(&plan, &plan.steps[plan.count++]);
+            }
         }
     }
     plan.text = describe(&maker, err);
@@ -289,7 +328,7 @@ void qb_native_plan_step(const struct qb_native_plan *plan, const struct qb_nati
         break;
     case QB_QOP_RELU:
         ((const struct qb_relu_impl *)s->run)
-            ->run(dst->zero_point, rows, bytes, from, a->pitch, to, dst->pitch);
+            ->run(*(const struct qb_limits *)s->args, rows, bytes, from, a->pitch, to, dst->pitch);
         break;
     case QB_QOP_AVGPOOL: ((const struct qb_avgpool_impl *)s->run)->run(s->args, from, to); break;
     case QB_QOP_MUL:

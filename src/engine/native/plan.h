@@ -32,7 +32,7 @@ struct qb_native_tensor {
 
 /* One kernel call; `node` is also the tensor it writes, whole or (split.h) a part of it. */
 struct qb_native_step {
-    enum qb_qop op; /* DENSE is a CONV */
+    enum qb_qop op; /* DENSE is a CONV; limits of fewer than 8 bits are a RELU in place */
     int node, src[2];
     const void *run;  /* the table entry: struct qb_conv_impl, qb_addition_impl ... by op */
     const void *args; /* what the kernel is called with: struct qb_conv, qb_addition ... */

@@ -2,9 +2,9 @@
  *
  * Exact: u8 x s8 -> s32 primitives without attributes, then our own requantization in the graph's arithmetic.
  * Fused: scales, zero points, bias, ReLU and residual inside the primitive, and oneDNN's average pooling;
- * nodes for which oneDNN has no fast primitive of that kind (dense layers whose source has a zero point), and
- * weights with zero points, which it does not know, run the exact way. INPUT, RELU and ADD (oneDNN's has no
- * zero points) are our own code in both.
+ * nodes for which oneDNN has no fast primitive of that kind (dense layers whose source has a zero point),
+ * weights with zero points and tensors of fewer than 8 bits, which it does not know, run the exact way.
+ * INPUT, RELU and ADD (oneDNN's has no zero points) are our own code in both.
  *
  * Fused results equal arithmetic `onednn` bit for bit (tests/engine/test_onednn_int8.c), and claim so; in a
  * graph of another arithmetic they are an approximation. */
@@ -224,7 +224,7 @@ static uint8_t *residual_buffer(struct builder *b, int node)
 static bool build_fused(struct builder *b, int node)
 {
     const struct qb_qnode *n = &b->graph->nodes[node];
-    if (has_wei_zero_points(n)) {
+    if (has_wei_zero_points(n) || n->q.bits) { /* a primitive limits codes to 0..255 alone */
         return false;
     }
     struct qb_dnnl_layer layer =

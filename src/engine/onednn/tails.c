@@ -185,8 +185,8 @@ bool qb_tail_init(const struct qb_requant *requant, const int32_t *offset, bool 
         .res_zero_point = requant->res_zero_point,
         .floor = requant->relu ? 0.0f : -INFINITY,
         /* fbgemm adds the zero point after rounding, onednn before. */
-        .low = fbgemm && !requant->relu ? (float)-zero : 0.0f,
-        .high = fbgemm ? (float)(255 - zero) : 255.0f,
+        .low = fbgemm && requant->relu ? 0.0f : (float)(requant->low - (fbgemm ? zero : 0)),
+        .high = (float)(requant->high - (fbgemm ? zero : 0)),
         .zero_point = zero,
         .float_zero_point = (float)zero,
         .run = tails[simd][!fbgemm               ? (residual ? ONEDNN_RESIDUAL : ONEDNN)
@@ -207,11 +207,13 @@ void qb_sum_init(const struct qb_qgraph *graph, int node, enum qb_simd simd, str
     const struct qb_qnode *n = &graph->nodes[node];
     const bool fbgemm = graph->arithmetic == QB_ARITHMETIC_FBGEMM;
     const float zero = (float)n->q.zero_point;
+    int32_t low, high;
+    qb_code_limits(&n->q, &low, &high);
     struct qb_sum sum = {
         .dst_inverse = 1.0f / n->q.scale,
         .floor = n->relu ? 0.0f : -INFINITY,
-        .low = fbgemm ? -zero : 0.0f,
-        .high = fbgemm ? 255.0f - zero : 255.0f,
+        .low = (float)low - (fbgemm ? zero : 0.0f),
+        .high = (float)high - (fbgemm ? zero : 0.0f),
         .zero_point = zero,
         .run = sums[simd][graph->arithmetic],
     };

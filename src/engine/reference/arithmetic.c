@@ -39,6 +39,7 @@ enum qb_status qb_requant_init(const struct qb_qgraph *graph, int node, struct q
         .res_scale = n->fused_add ? graph->nodes[n->src[1]].q.scale : 0.0F,
         .res_zero_point = n->fused_add ? graph->nodes[n->src[1]].q.zero_point : 0,
     };
+    qb_code_limits(&n->q, &r.low, &r.high);
     for (int k = 0; k < n->oc; k++) {
         const float aw = qb_acc_scale(n, sx, k);
         scale[k] = aw;
@@ -62,10 +63,22 @@ enum qb_status qb_requant_init(const struct qb_qgraph *graph, int node, struct q
     return QB_OK;
 }
 
+/* A tensor of fewer bits than 8. */
+static void limit_codes(int32_t low, int32_t high, uint8_t *codes, size_t count)
+{
+    if (low == 0 && high == 255) {
+        return;
+    }
+    for (size_t i = 0; i < count; i++) {
+        codes[i] = (uint8_t)(codes[i] < low ? low : codes[i] > high ? high : codes[i]);
+    }
+}
+
 void qb_requant_run(const struct qb_requant *requant, const int32_t *acc, const uint8_t *residual,
                     size_t pixels, uint8_t *dst)
 {
     arithmetics[requant->arithmetic]->requant(requant, acc, residual, pixels, dst);
+    limit_codes(requant->low, requant->high, dst, pixels * (size_t)requant->oc);
 }
 
 void qb_add_init(const struct qb_qgraph *graph, int node, struct qb_add *out)
@@ -76,6 +89,7 @@ void qb_add_init(const struct qb_qgraph *graph, int node, struct qb_add *out)
                            .relu = n->relu,
                            .dst_inverse = 1.0F / n->q.scale,
                            .zero_point = n->q.zero_point};
+    qb_code_limits(&n->q, &out->low, &out->high);
     arithmetics[graph->arithmetic]->add_init(src, &n->q, out);
 }
 
@@ -83,6 +97,7 @@ void qb_add_run(const struct qb_add *add, const uint8_t *src0, const uint8_t *sr
                 uint8_t *dst)
 {
     arithmetics[add->arithmetic]->add(add, src0, src1, count, dst);
+    limit_codes(add->low, add->high, dst, count);
 }
 
 void qb_mul_init(const struct qb_qgraph *graph, int node, struct qb_mul *out)
@@ -144,6 +159,9 @@ void qb_input_table(enum qb_arithmetic arithmetic, const struct qb_qparams *q, u
     for (int p = 0; p < 256; p++) {
         table[p] = arithmetics[arithmetic]->input(q, p);
     }
+    int32_t low, high;
+    qb_code_limits(q, &low, &high);
+    limit_codes(low, high, table, 256);
 }
 
 void qb_relu_table(const struct qb_qgraph *graph, int node, uint8_t table[256])

@@ -91,6 +91,7 @@ struct qb_requant {
     int oc;
     bool relu;
     int32_t zero_point;       /* zy */
+    int32_t low, high;        /* codes of dst; 0, 255 unless it has fewer bits */
     bool per_tensor;          /* fbgemm: one weight scale, the bias joins by FMA */
     float bia_factor;         /* fbgemm, per_tensor: 1 / aw */
     const float *bia;         /* [oc] fbgemm per channel: bia / aw; else bia */
@@ -119,6 +120,7 @@ struct qb_add {
     float ratio;       /* ort: r0 */
     float dst_inverse; /* 1 / sy */
     int32_t zero_point;
+    int32_t low, high;               /* as in qb_requant */
     int32_t shift;                   /* ort: outside code = inside code + shift */
     int32_t raw0[256], raw1[256];    /* tflite */
     struct qb_multiplier multiplier; /* tflite: M2 */
