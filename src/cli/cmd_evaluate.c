@@ -16,22 +16,27 @@
 enum { OPT_LOGITS = 256, OPT_PREDICTIONS, OPT_IMPL, OPT_BATCH, OPT_ACCUMULATE };
 
 struct options {
-    const char *model, *engine, *isa, *impl, *data_dir, *logits, *predictions, *accumulate;
+    const char *model, *engine, *isa, *impl, *data_dir, *logits, *predictions, *arithmetic, *accumulate;
     int threads, batch;
     size_t images;
     bool json;
 };
 
 static const struct argp_option option_list[] = {
-    {"model", 'm', "FILE", 0, "an ONNX model (float or QDQ), a Keras .h5 or a .tflite file; required", 0},
+    {"model", 'm', "FILE", 0,
+     "an ONNX model (float, QDQ or QOperator), a Keras .h5 or a .tflite file; required", 0},
     {"engine", 'e', "NAME", 0,
-     "reference, native, onednn (default; reference where sums saturate) or onednn_fused", 0},
+     "reference, native, onednn or onednn_fused (default: onednn, or the fastest that has the model's "
+     "arithmetic)",
+     0},
     {"isa", 'i', "NAME", 0,
      "cap of the instruction set: ref, avx2, avxvnni, avx512vnni, amx (default: best, or $QB_ISA)", 0},
     {"threads", 't', "N", 0, "threads (default 1)", 0},
     {"images", 'n', "N", 0, "score the first N test images only", 0},
     {"batch-size", OPT_BATCH, "N", 0, "images a run of the engine (default 50)", 0},
     {"impl", OPT_IMPL, "NAME", 0, "oneDNN implementation: default, fastest, or a part of a name", 0},
+    {"arithmetic", 'a', "NAME", 0,
+     "of a quantized file that does not say: ort (default, ONNX Runtime's), fbgemm, onednn or tflite", 0},
     {"accumulate", OPT_ACCUMULATE, "HOW", 0,
      "instead of what the file says: exact, or as on a CPU without VNNI, saturating: maddubs (pairs as in "
      "the "
@@ -57,6 +62,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     case OPT_BATCH: o->batch = (int)cli_number(state, "--batch-size", arg, 1, 10000); return 0;
     case OPT_IMPL: o->impl = arg; return 0;
     case OPT_ACCUMULATE: o->accumulate = arg; return 0;
+    case 'a': o->arithmetic = arg; return 0;
     case 'd': o->data_dir = arg; return 0;
     case OPT_LOGITS: o->logits = arg; return 0;
     case OPT_PREDICTIONS: o->predictions = arg; return 0;
@@ -226,7 +232,10 @@ static enum qb_status set_accumulate(const struct options *o, struct pipeline_mo
 /* Without --engine: the fastest that can. */
 static const char *default_engine(const struct pipeline_model *model)
 {
-    return model->qgraph && model->qgraph->accumulate != QB_ACCUMULATE_EXACT ? "reference" : "onednn";
+    if (model->qgraph && model->qgraph->accumulate != QB_ACCUMULATE_EXACT) {
+        return "reference";
+    }
+    return model->qgraph && model->qgraph->arithmetic == QB_ARITHMETIC_ORT ? "reference" : "onednn";
 }
 
 static enum qb_status evaluate(const struct options *o, struct qb_error *err)
@@ -241,7 +250,7 @@ static enum qb_status evaluate(const struct options *o, struct qb_error *err)
         status = qb_cpu_select(o->isa, &options.isa, err);
     }
     if (status == QB_OK) {
-        status = pipeline_model_load(o->model, &model, err);
+        status = pipeline_model_load(o->model, o->arithmetic, &model, err);
     }
     if (status == QB_OK) {
         status = set_accumulate(o, &model, err);

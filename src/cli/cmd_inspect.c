@@ -9,12 +9,15 @@
 #include "quant/inspect.h"
 
 struct options {
-    const char *model;
+    const char *model, *arithmetic;
     bool json;
 };
 
 static const struct argp_option option_list[] = {
-    {"model", 'm', "FILE", 0, "an ONNX model (float or QDQ), a Keras .h5 or a .tflite file; required", 0},
+    {"model", 'm', "FILE", 0,
+     "an ONNX model (float, QDQ or QOperator), a Keras .h5 or a .tflite file; required", 0},
+    {"arithmetic", 'a', "NAME", 0,
+     "of a quantized file that does not say: ort (default, ONNX Runtime's), fbgemm, onednn or tflite", 0},
     {"format", 'f', "FORMAT", 0, "text (default) or json", 0},
     {0},
 };
@@ -24,6 +27,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     struct options *const o = state->input;
     switch (key) {
     case 'm': o->model = arg; return 0;
+    case 'a': o->arithmetic = arg; return 0;
     case 'f': o->json = cli_is_json(state, arg); return 0;
     case ARGP_KEY_ARG:
         argp_error(state, "\"%s\": no argument is expected; the model is --model FILE", arg);
@@ -53,7 +57,7 @@ int cmd_inspect(int argc, char **argv)
     struct qb_error err = {0};
     struct pipeline_model model = {0};
     char *text = NULL;
-    enum qb_status status = pipeline_model_load(o.model, &model, &err);
+    enum qb_status status = pipeline_model_load(o.model, o.arithmetic, &model, &err);
     if (status == QB_OK) {
         status = model.qgraph ? qb_inspect_qgraph(model.qgraph, o.json, &text, &err)
                               : qb_inspect_graph(model.graph, o.json, &text, &err);

@@ -279,16 +279,43 @@ enum qb_status pipeline_graph_load(const char *path, struct qb_graph **out, stru
     return status;
 }
 
-enum qb_status pipeline_model_load(const char *path, struct pipeline_model *out, struct qb_error *err)
+/* The integer graph of a quantized file; nothing for a float one. */
+static enum qb_status read_quantized(const struct pipeline_model *model, const char *arithmetic,
+                                     struct qb_qgraph **out, struct qb_error *err)
+{
+    enum qb_arithmetic wanted = QB_ARITHMETIC_ORT;
+    if (arithmetic && !qb_arithmetic_parse(arithmetic, &wanted)) {
+        char names[128] = "";
+        for (int i = 0, used = 0; i < QB_ARITHMETIC_COUNT && used < (int)sizeof names; i++) {
+            used += snprintf(names + used, sizeof names - (size_t)used, "%s%s", i ? ", " : "",
+                             qb_arithmetic_name((enum qb_arithmetic)i));
+        }
+        return qb_fail(err, QB_EINPUT, "--arithmetic: expected one of %s, found '%.60s'", names, arithmetic);
+    }
+    if (!model->graph->quantized) {
+        return arithmetic ? qb_fail(err, QB_EINPUT, "%s: a float model has no integer arithmetic to choose",
+                                    model->graph->path)
+                          : QB_OK;
+    }
+    QB_TRY(qb_qdq_read(model->graph, wanted, out, err));
+    if (arithmetic && (*out)->arithmetic != wanted) {
+        return qb_fail(err, QB_EINPUT,
+                       "%s: the file says that its arithmetic is %s; --arithmetic %s is for "
+                       "files that do not say",
+                       model->graph->path, qb_arithmetic_name((*out)->arithmetic), arithmetic);
+    }
+    return QB_OK;
+}
+
+enum qb_status pipeline_model_load(const char *path, const char *arithmetic, struct pipeline_model *out,
+                                   struct qb_error *err)
 {
     struct pipeline_model model = {0};
     QB_TRY(pipeline_graph_load(path, &model.graph, err));
-    if (model.graph->quantized) {
-        const enum qb_status status = qb_qdq_read(model.graph, QB_ARITHMETIC_FBGEMM, &model.qgraph, err);
-        if (status != QB_OK) {
-            pipeline_model_free(&model);
-            return status;
-        }
+    const enum qb_status status = read_quantized(&model, arithmetic, &model.qgraph, err);
+    if (status != QB_OK) {
+        pipeline_model_free(&model);
+        return status;
     }
     *out = model;
     return QB_OK;

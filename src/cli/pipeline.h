@@ -42,12 +42,14 @@ enum qb_status pipeline_quantize(const struct qb_graph *graph, const struct qb_s
 enum qb_status pipeline_graph_load(const char *path, struct qb_graph **out, struct qb_error *err);
 
 /* A model file of any kind, found likewise. `qgraph` is set for a quantized file, else NULL; `graph` always.
- */
+ * `arithmetic` (NULL: ort, ONNX Runtime's) is that of a quantized file that does not say; it must not differ
+ * from what the file says. */
 struct pipeline_model {
     struct qb_graph *graph;
     struct qb_qgraph *qgraph;
 };
-enum qb_status pipeline_model_load(const char *path, struct pipeline_model *out, struct qb_error *err);
+enum qb_status pipeline_model_load(const char *path, const char *arithmetic, struct pipeline_model *out,
+                                   struct qb_error *err);
 void pipeline_model_free(struct pipeline_model *model);
 
 /* Bytes of the parameters: as floats, and as the model holds them (the same for a float model). */

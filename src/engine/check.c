@@ -141,11 +141,6 @@ static enum qb_status check_view(const struct view *v, int index, struct qb_shap
     return check_node(v, index, src, err);
 }
 
-static int sources_of(enum qb_op op)
-{
-    return op == QB_OP_INPUT ? 0 : op == QB_OP_ADD ? 2 : 1; /* MUL and CONSTANT are in no float graph */
-}
-
 static struct qb_shape graph_shape(const void *graph, int node)
 {
     return ((const struct qb_graph *)graph)->nodes[node].dst;
@@ -169,8 +164,9 @@ enum qb_status qb_check_graph(const struct qb_graph *graph, struct qb_error *err
     for (int i = 0; i < graph->count; i++) {
         const struct qb_node *const n = &graph->nodes[i];
         const struct view v = {
-            n->name,     n->op,       sources_of(n->op), false,    n->src,   n->dst,   n->kh, n->kw,
-            n->stride_h, n->stride_w, n->pad_t,          n->pad_l, n->pad_b, n->pad_r, n->ic, n->oc};
+            n->name, n->op,       qb_op_sources(n->op), false,    n->src,   n->dst,   n->kh,
+            n->kw,   n->stride_h, n->stride_w,          n->pad_t, n->pad_l, n->pad_b, n->pad_r,
+            n->ic,   n->oc};
         struct qb_shape src[2] = {{0}};
         QB_TRY(check_view(&v, i, src, err, graph_shape, graph));
         if (n->op == QB_OP_SOFTMAX && i != graph->count - 1) {

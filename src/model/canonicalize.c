@@ -7,8 +7,7 @@
 /* The rules for raw graphs that every pass relies on. */
 static enum qb_status check_sources(const struct qb_node *node, int index, struct qb_error *err)
 {
-    const int want = node->op == QB_OP_INPUT ? 0 : node->op == QB_OP_ADD ? 2 : 1;
-    for (int k = 0; k < want; k++) {
+    for (int k = 0; k < qb_op_sources(node->op); k++) {
         if (node->src[k] < 0 || node->src[k] >= index) {
             return qb_fail_node(err, QB_EINPUT, node, "source %d is missing or does not come before it", k);
         }

@@ -19,6 +19,17 @@ const char *qb_op_name(enum qb_op op)
     return names[op];
 }
 
+int qb_op_sources(enum qb_op op)
+{
+    switch (op) {
+    case QB_OP_INPUT:
+    case QB_OP_CONSTANT: return 0;
+    case QB_OP_ADD:
+    case QB_OP_MUL: return 2;
+    default: return 1;
+    }
+}
+
 enum qb_status qb_graph_create(const char *path, const struct qb_blob *file, struct qb_graph **out,
                                struct qb_error *err)
 {
@@ -71,11 +82,8 @@ enum qb_status qb_graph_add(struct qb_graph *graph, const struct qb_node *node, 
     }
     struct qb_node *const added = &graph->nodes[graph->count];
     *added = *node;
-    if (node->op == QB_OP_INPUT) {
-        added->src[0] = -1;
-    }
-    if (node->op != QB_OP_ADD) {
-        added->src[1] = -1;
+    for (int k = qb_op_sources(node->op); k < 2; k++) {
+        added->src[k] = -1;
     }
     if (!added->name) {
         added->name = node->source_name;

@@ -47,6 +47,9 @@ enum { QB_FLATTEN_SQUEEZE = -1 };
 /* "conv", "dense", "avgpool" ... */
 const char *qb_op_name(enum qb_op op);
 
+/* How many sources a node has: 0 to 2. */
+int qb_op_sources(enum qb_op op);
+
 /* How the padding of a raw CONV or AVGPOOL is given: as numbers, or as ONNX's and TensorFlow's SAME: output
  * size = ceil(input / stride), the odd row or column at the end (UPPER) or at the start (LOWER).
  * qb_pass_shapes makes numbers. */
@@ -88,7 +91,8 @@ struct qb_node {
     const char *source_name; /* as in the file */
     const char
         *source_type; /* operator or layer type in the file ("BatchNormalization"); NULL when there is none */
-    int src[2]; /* node indices < own; -1 when absent. ADD: src[0] is the longer branch (qb_pass_order) */
+    int src[2];   /* node indices < own; -1 when absent. ADD: src[0] is the longer branch (qb_pass_order) */
+    bool swapped; /* ADD: the file has src[1] first */
     struct qb_shape dst;
     /* CONV, AVGPOOL: kernel and stride; CONV, PAD: padding (top, left, bottom, right). */
     int kh, kw, stride_h, stride_w, pad_t, pad_l, pad_b,
@@ -98,8 +102,11 @@ struct qb_node {
     const float *wei, *bia;    /* bia is never NULL on CONV and DENSE after canonicalization */
     const int32_t *bia_codes; /* CONV, DENSE with codes, [oc]: the file's bias, in units of the source's scale
                                * times the weights'; NULL when its bias is float */
+    const float
+        *bia_scales; /* the units that the file states, [bia_scale_count]: 1 or oc; NULL: it does not */
+    int bia_scale_count;
     const struct qb_weight_codes
-        *codes; /* CONV, DENSE of a QDQ model, else NULL; wei then holds the dequantized values */
+        *codes; /* CONV, DENSE of a QDQ model, else NULL; wei then holds the dequantized values. CONSTANT */
     const struct qb_batchnorm *bn; /* AFFINE */
     struct qb_qdq q;               /* QUANTIZE, DEQUANTIZE */
     int perm[4];                   /* TRANSPOSE */
@@ -116,8 +123,10 @@ struct qb_graph {
     size_t file_size;
     struct qb_node *nodes;
     int count;
-    int capacity;                 /* of nodes (qb_graph_add) */
-    bool quantized;               /* holds Q/DQ nodes */
+    int capacity;   /* of nodes (qb_graph_add) */
+    bool quantized; /* holds Q/DQ nodes */
+    bool qlinear;   /* the file has ONNX's integer operators (QLinearConv ...), read as Q/DQ pairs
+                       around the float ones: their arithmetic is ONNX Runtime's */
     struct qb_metadata *metadata; /* of the file (ONNX metadata_props) */
     int metadata_count;
 };

@@ -11,12 +11,11 @@ struct channel_constants {
     bool channels_last; /* they run along the last axis of an image, N,H,W,C */
 };
 
-static enum qb_status read_channel_constants(const struct onnx_op *op, size_t input,
-                                             const struct onnx_value *src, struct channel_constants *out,
-                                             struct qb_error *err)
+/* Constant `c` is input number `input`. */
+static enum qb_status place_constants(const struct onnx_op *op, const struct onnx_constant *c, size_t input,
+                                      const struct onnx_value *src, struct channel_constants *out,
+                                      struct qb_error *err)
 {
-    const struct onnx_constant *c = NULL;
-    QB_TRY(qb_onnx_floats(op, input, &c, err));
     *out = (struct channel_constants){.values = c->data, .count = (int)c->count};
     if (c->count == 1) {
         return QB_OK;
@@ -37,6 +36,15 @@ static enum qb_status read_channel_constants(const struct onnx_op *op, size_t in
     }
     out->channels_last = src->rank == 4 && axis == 3;
     return QB_OK;
+}
+
+static enum qb_status read_channel_constants(const struct onnx_op *op, size_t input,
+                                             const struct onnx_value *src, struct channel_constants *out,
+                                             struct qb_error *err)
+{
+    const struct onnx_constant *c = NULL;
+    QB_TRY(qb_onnx_floats(op, input, &c, err));
+    return place_constants(op, c, input, src, out, err);
 }
 
 static enum qb_status emit_affine(const struct onnx_op *op, struct qb_node *node,
@@ -63,6 +71,55 @@ static enum qb_status operands(const struct onnx_op *op, struct onnx_value **src
     }
     *constant = first ? 0 : second ? 1 : 2;
     return qb_onnx_tensor(op, first ? 1 : 0, src, err);
+}
+
+/* The CONSTANT node is called as the tensor that it holds. */
+static enum qb_status emit_constant(const struct onnx_op *op, const struct qb_weight_codes *codes, int count,
+                                    const char *name, int *index, struct qb_error *err)
+{
+    struct qb_node node = {.op = QB_OP_CONSTANT, .oc = count, .codes = codes};
+    node.source_name = qb_arena_strdup(op->im->graph->arena, name);
+    if (!node.source_name) {
+        return qb_fail_memory(err, strlen(name));
+    }
+    return qb_graph_add(op->im->graph, &node, index, err);
+}
+
+enum qb_status qb_onnx_emit_with_constant(const struct onnx_op *op, enum qb_op kind,
+                                          const struct onnx_value *src, const struct onnx_constant *c,
+                                          size_t constant, int *index, struct qb_error *err)
+{
+    struct channel_constants place;
+    struct qb_node node = {.op = kind};
+    QB_TRY(place_constants(op, c, constant, src, &place, err));
+    QB_TRY(qb_onnx_charge(op, c->count, err));
+    if (c->codes->scale_count != 1) {
+        return qb_onnx_fail(op, err, QB_EUNSUPPORTED,
+                            "constant '%.200s' has %d scales; one is expected, as activations have",
+                            op->node->input[constant], c->codes->scale_count);
+    }
+    QB_TRY(emit_constant(op, c->codes, place.count, op->node->input[constant], &node.src[1], err));
+    if (src->rank == 4) {
+        return qb_onnx_emit_on_nchw(op, &node, src, place.channels_last, index, err);
+    }
+    node.src[0] = src->node;
+    return qb_onnx_emit(op, &node, index, err);
+}
+
+/* A quantized constant beside a quantized tensor: what a quantizer made of the two, not a factor or addend to
+ * be folded. */
+static enum qb_status try_quantized(const struct onnx_op *op, enum qb_op kind, const struct onnx_value *src,
+                                    size_t constant, bool *done, struct qb_error *err)
+{
+    const struct onnx_constant *c = NULL;
+    int index = 0;
+    QB_TRY(qb_onnx_floats(op, constant, &c, err));
+    *done = c->codes && op->im->graph->nodes[src->node].op == QB_OP_DEQUANTIZE;
+    if (!*done) {
+        return QB_OK;
+    }
+    QB_TRY(qb_onnx_emit_with_constant(op, kind, src, c, constant, &index, err));
+    return qb_onnx_define_tensor(op, src, index, src->rank, err);
 }
 
 /* out[i] = function(in[i]) in new memory. */
@@ -96,6 +153,11 @@ enum qb_status qb_onnx_add(const struct onnx_op *op, struct qb_error *err)
     QB_TRY(operands(op, &src, &constant, err));
     if (constant < 2) {
         struct channel_constants c;
+        bool done = false;
+        QB_TRY(try_quantized(op, QB_OP_ADD, src, constant, &done, err));
+        if (done) {
+            return QB_OK;
+        }
         QB_TRY(read_channel_constants(op, constant, src, &c, err));
         struct qb_node node = {.bia = c.values, .oc = c.count};
         return emit_affine(op, &node, src, c.channels_last, err);
@@ -135,6 +197,13 @@ static enum qb_status scale(const struct onnx_op *op, bool divide, struct qb_err
     if (constant == 2 || (divide && constant == 0)) {
         return qb_onnx_fail(op, err, QB_EUNSUPPORTED, "%s is expected",
                             divide ? "tensor / constant" : "a product of a tensor and a constant");
+    }
+    if (!divide) {
+        bool done = false;
+        QB_TRY(try_quantized(op, QB_OP_MUL, src, constant, &done, err));
+        if (done) {
+            return QB_OK;
+        }
     }
     QB_TRY(read_channel_constants(op, constant, src, &c, err));
     if (divide) {

@@ -27,6 +27,7 @@ enum qb_status qb_onnx_transpose_matrix(const struct onnx_op *op, const struct o
     t->dims[0] = c->dims[1];
     t->dims[1] = c->dims[0];
     t->axis = 1 - c->axis;
+    t->bia_codes = NULL;
     t->data = transpose(graph, c->data, c->dims[0], c->dims[1], sizeof(float), err);
     if (!t->data) {
         return QB_ENOMEM;
@@ -77,19 +78,20 @@ enum qb_status qb_onnx_bias(const struct onnx_op *op, size_t i, float factor, st
         bia[o] = ((const float *)c->data)[c->count == 1 ? 0 : o] * factor;
     }
     node->bia = bia;
+    if (c->count == oc && factor == 1.0f) {
+        node->bia_codes = c->bia_codes;
+        node->bia_scales = c->bia_scales;
+        node->bia_scale_count = c->bia_scale_count;
+    }
     return QB_OK;
 }
 
-/* Input 0 [N, ic] times constant input 1, [oc, ic] when `out_first`, else [ic, oc]. */
-static enum qb_status product(const struct onnx_op *op, bool out_first, struct onnx_value **src,
-                              struct qb_node *node, struct qb_error *err)
+enum qb_status qb_onnx_dense_node(const struct onnx_op *op, const struct onnx_constant *w, bool out_first,
+                                  const struct onnx_value *src, struct qb_node *node, struct qb_error *err)
 {
-    const struct onnx_constant *w = NULL;
-    QB_TRY(qb_onnx_tensor(op, 0, src, err));
-    QB_TRY(qb_onnx_floats(op, 1, &w, err));
-    if ((*src)->rank != 2) {
+    if (src->rank != 2) {
         return qb_onnx_fail(op, err, QB_EUNSUPPORTED, "input '%.200s' has rank %d; [N, features] is expected",
-                            (*src)->name, (*src)->rank);
+                            src->name, src->rank);
     }
     if (w->rank != 2 || w->count == 0) {
         return qb_onnx_fail(op, err, QB_EUNSUPPORTED, "the weights have rank %d; a matrix is expected",
@@ -102,6 +104,16 @@ static enum qb_status product(const struct onnx_op *op, bool out_first, struct o
     node->oc = (int)w->dims[0];
     node->ic = (int)w->dims[1];
     return qb_onnx_weights(op, w, node, err);
+}
+
+/* Input 0 [N, ic] times constant input 1. */
+static enum qb_status product(const struct onnx_op *op, bool out_first, struct onnx_value **src,
+                              struct qb_node *node, struct qb_error *err)
+{
+    const struct onnx_constant *w = NULL;
+    QB_TRY(qb_onnx_tensor(op, 0, src, err));
+    QB_TRY(qb_onnx_floats(op, 1, &w, err));
+    return qb_onnx_dense_node(op, w, out_first, *src, node, err);
 }
 
 enum qb_status qb_onnx_matmul(const struct onnx_op *op, struct qb_error *err)

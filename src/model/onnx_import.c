@@ -41,6 +41,10 @@ static const struct operator_entry operators[] = {
     {"QuantizeLinear",
      qb_onnx_quantize_linear,
      {"axis", "block_size", "output_dtype", "precision", "saturate"}},
+    {"QLinearConv",
+     qb_onnx_qlinear_conv,
+     {"auto_pad", "dilations", "group", "kernel_shape", "pads", "strides"}},
+    {"QLinearMatMul", qb_onnx_qlinear_matmul, {NULL}},
     {"ReduceMean", qb_onnx_reduce_mean, {"axes", "keepdims", "noop_with_empty_axes"}},
     {"Relu", qb_onnx_relu, {NULL}},
     {"Reshape", qb_onnx_reshape, {"allowzero"}},
@@ -52,6 +56,25 @@ static const struct operator_entry operators[] = {
     {"Unsqueeze", qb_onnx_unsqueeze, {"axes"}},
 };
 enum { OPERATOR_COUNT = sizeof operators / sizeof *operators };
+
+/* Of ONNX Runtime's own domain. */
+#define CONTRIB_DOMAIN "com.microsoft"
+static const struct operator_entry contrib_operators[] = {
+    {"DequantizeLinear", qb_onnx_dequantize_linear, {"axis"}},
+    {"QGemm", qb_onnx_qgemm, {"alpha", "transA", "transB"}},
+    {"QLinearAdd", qb_onnx_qlinear_add, {NULL}},
+    {"QLinearAveragePool",
+     qb_onnx_qlinear_average_pool,
+     {"auto_pad", "ceil_mode", "channels_last", "count_include_pad", "kernel_shape", "pads", "strides"}},
+    {"QLinearConv",
+     qb_onnx_qlinear_conv,
+     {"auto_pad", "channels_last", "dilations", "group", "kernel_shape", "pads", "strides"}},
+    {"QLinearGlobalAveragePool", qb_onnx_qlinear_global_average_pool, {"channels_last"}},
+    {"QLinearMul", qb_onnx_qlinear_mul, {NULL}},
+    {"QLinearSoftmax", qb_onnx_qlinear_softmax, {"axis", "opset"}},
+    {"QuantizeLinear", qb_onnx_quantize_linear, {"axis"}},
+};
+enum { CONTRIB_COUNT = sizeof contrib_operators / sizeof *contrib_operators };
 
 /* Oldest opset whose operators mean what the handlers expect: before it, Add and Mul broadcast by attributes.
  */
@@ -76,25 +99,36 @@ static bool is_main_domain(const char *domain)
 static enum qb_status fail_operator(const struct onnx_op *op, struct qb_error *err)
 {
     char known[512] = "";
-    for (size_t i = 0, used = 0; i < OPERATOR_COUNT && used < sizeof known; i++) {
-        used += (size_t)snprintf(known + used, sizeof known - used, "%s%s", i ? ", " : "", operators[i].type);
-    }
     const char *const domain = op->node->domain;
-    return qb_onnx_fail(op, err, QB_EUNSUPPORTED, "operator %s%s%.60s is not supported; supported are %s",
+    const bool contrib = domain && strcmp(domain, CONTRIB_DOMAIN) == 0;
+    const struct operator_entry *const list = contrib ? contrib_operators : operators;
+    const size_t count = contrib ? CONTRIB_COUNT : OPERATOR_COUNT;
+    for (size_t i = 0, used = 0; i < count && used < sizeof known; i++) {
+        used += (size_t)snprintf(known + used, sizeof known - used, "%s%s", i ? ", " : "", list[i].type);
+    }
+    return qb_onnx_fail(op, err, QB_EUNSUPPORTED, "operator %.60s%s%.60s is not supported; supported are %s",
                         is_main_domain(domain) ? "" : domain, is_main_domain(domain) ? "" : ".", op->type,
                         known);
+}
+
+static const struct operator_entry *find_operator(const char *domain, const char *type)
+{
+    const bool main = is_main_domain(domain), contrib = !main && strcmp(domain, CONTRIB_DOMAIN) == 0;
+    const struct operator_entry *const list = main ? operators : contrib_operators;
+    const size_t count = main ? OPERATOR_COUNT : contrib ? CONTRIB_COUNT : 0;
+    for (size_t i = 0; i < count; i++) {
+        if (strcmp(list[i].type, type) == 0) {
+            return &list[i];
+        }
+    }
+    return NULL;
 }
 
 static enum qb_status import_node(struct onnx_importer *im, const Onnx__NodeProto *node, struct qb_error *err)
 {
     struct onnx_op op = {.im = im, .node = node, .type = node->op_type ? node->op_type : ""};
     op.name = node->name && node->name[0] ? node->name : node->n_output ? node->output[0] : "";
-    const struct operator_entry *entry = NULL;
-    for (size_t i = 0; i < OPERATOR_COUNT && is_main_domain(node->domain); i++) {
-        if (strcmp(operators[i].type, op.type) == 0) {
-            entry = &operators[i];
-        }
-    }
+    const struct operator_entry *const entry = find_operator(node->domain, op.type);
     if (!entry) {
         return fail_operator(&op, err);
     }

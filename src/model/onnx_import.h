@@ -19,6 +19,10 @@ struct onnx_constant {
      */
     const struct qb_weight_codes *codes;
     int axis;
+    /* Of a FLOAT made by DequantizeLinear of int32 with zero points 0; else NULL. */
+    const int32_t *bia_codes;
+    const float *bia_scales; /* [bia_scale_count] */
+    int bia_scale_count;
 };
 
 /* What a tensor name stands for. */
@@ -28,8 +32,8 @@ struct onnx_value {
     const struct onnx_constant *constant; /* decoded; both NULL: a tensor of the graph */
     int node;                             /* graph tensor: its node */
     int rank;                             /* graph tensor: 4 or 2 */
-    bool integer;                         /* graph tensor: the codes that a QuantizeLinear makes */
-    int axes[4]; /* rank 4: the input's axis that each axis holds, until a window operator is met */
+    bool integer; /* graph tensor: the codes that a QuantizeLinear or QLinear operator makes */
+    int axes[4];  /* rank 4: the input's axis that each axis holds, until a window operator is met */
 };
 
 struct onnx_importer {
@@ -66,14 +70,21 @@ enum qb_status qb_onnx_input(const struct onnx_op *op, size_t i, struct onnx_val
                              struct qb_error *err);
 bool qb_onnx_has_input(const struct onnx_op *op, size_t i);
 bool qb_onnx_is_constant(const struct onnx_value *value);
-/* Input `i` as a float tensor of the graph / as a constant / as a constant of one type. */
+/* Input `i` as a tensor of the graph, of floats or codes / of floats / of codes / as a constant / as a
+ * constant of one type. */
+enum qb_status qb_onnx_any_tensor(const struct onnx_op *op, size_t i, struct onnx_value **out,
+                                  struct qb_error *err);
 enum qb_status qb_onnx_tensor(const struct onnx_op *op, size_t i, struct onnx_value **out,
                               struct qb_error *err);
+enum qb_status qb_onnx_codes(const struct onnx_op *op, size_t i, struct onnx_value **out,
+                             struct qb_error *err);
 enum qb_status qb_onnx_constant(const struct onnx_op *op, size_t i, const struct onnx_constant **out,
                                 struct qb_error *err);
 enum qb_status qb_onnx_floats(const struct onnx_op *op, size_t i, const struct onnx_constant **out,
                               struct qb_error *err);
 enum qb_status qb_onnx_int64s(const struct onnx_op *op, size_t i, const struct onnx_constant **out,
+                              struct qb_error *err);
+enum qb_status qb_onnx_int32s(const struct onnx_op *op, size_t i, const struct onnx_constant **out,
                               struct qb_error *err);
 /* Makes the node's first output a constant / the same as `value`. */
 enum qb_status qb_onnx_define_constant(const struct onnx_op *op, const struct onnx_constant *constant,
@@ -121,15 +132,56 @@ enum qb_status qb_onnx_emit_transpose(const struct onnx_op *op, int src, const i
 /* `axes` (of the input) are read as N, C, H, W. */
 enum qb_status qb_onnx_see_nchw(const struct onnx_op *op, const int axes[4], struct qb_error *err);
 
+/* The same, but for what becomes of the result: its index. */
+enum qb_status qb_onnx_emit_on_nchw(const struct onnx_op *op, struct qb_node *node,
+                                    const struct onnx_value *src, bool channels_last, int *index,
+                                    struct qb_error *err);
+/* CONV of weights `w` and AVGPOOL with the attributes of the node, but for sources and bias. */
+enum qb_status qb_onnx_conv_node(const struct onnx_op *op, const struct onnx_constant *w,
+                                 struct qb_node *node, struct qb_error *err);
+enum qb_status qb_onnx_average_pool_node(const struct onnx_op *op, struct qb_node *node,
+                                         struct qb_error *err);
+
 /* Parameters (onnx_dense.c). Weights with oc as first axis: node->wei and codes. */
 enum qb_status qb_onnx_weights(const struct onnx_op *op, const struct onnx_constant *c, struct qb_node *node,
                                struct qb_error *err);
+/* DENSE of weights `w`, [oc, ic] when `out_first`, else [ic, oc], on [N, features] `src`, but for sources and
+ * bias. */
+enum qb_status qb_onnx_dense_node(const struct onnx_op *op, const struct onnx_constant *w, bool out_first,
+                                  const struct onnx_value *src, struct qb_node *node, struct qb_error *err);
 /* A matrix of weights with its codes, transposed. */
 enum qb_status qb_onnx_transpose_matrix(const struct onnx_op *op, const struct onnx_constant *c,
                                         const struct onnx_constant **out, struct qb_error *err);
 /* Optional input `i` times `factor`: node->bia. */
 enum qb_status qb_onnx_bias(const struct onnx_op *op, size_t i, float factor, struct qb_node *node,
                             struct qb_error *err);
+
+/* Scales and zero points (onnx_quantize.c); zero points are 0 when the input is missing. */
+struct onnx_qparams {
+    size_t count; /* 1 or the length of the axis */
+    const float *scales;
+    int32_t *zero_points;
+    int type; /* of the codes, as the zero point's; 0 when that is missing */
+    int64_t axis;
+};
+/* Input `scale`, and the zero point behind it. */
+enum qb_status qb_onnx_read_qparams(const struct onnx_op *op, size_t scale, int64_t axis,
+                                    struct onnx_qparams *out, struct qb_error *err);
+/* The values of input 0 <= i, a constant of codes; remembers the codes (onnx_constant.codes, bia_codes). */
+enum qb_status qb_onnx_dequantized(const struct onnx_op *op, size_t i, struct onnx_qparams *q,
+                                   const struct onnx_constant **out, struct qb_error *err);
+/* A DEQUANTIZE node of codes `src`, whose QUANTIZE must have the same scale, zero point and type. */
+enum qb_status qb_onnx_dequantize(const struct onnx_op *op, const struct onnx_value *src,
+                                  struct onnx_qparams *q, struct onnx_value *out, struct qb_error *err);
+/* A QUANTIZE node of floats `src`: the node's first output. */
+enum qb_status qb_onnx_quantize(const struct onnx_op *op, const struct onnx_value *src,
+                                struct onnx_qparams *q, struct qb_error *err);
+
+/* ADD or MUL of a tensor and a constant of one number a channel or one for all (onnx_affine.c): the result's
+ * index. `constant`: the input that it is, for messages. */
+enum qb_status qb_onnx_emit_with_constant(const struct onnx_op *op, enum qb_op kind,
+                                          const struct onnx_value *src, const struct onnx_constant *c,
+                                          size_t constant, int *index, struct qb_error *err);
 
 /* Handlers. */
 typedef enum qb_status qb_onnx_handler(const struct onnx_op *op, struct qb_error *err);
@@ -148,5 +200,9 @@ qb_onnx_handler qb_onnx_transpose, qb_onnx_reshape, qb_onnx_flatten, qb_onnx_squ
 qb_onnx_handler qb_onnx_shape, qb_onnx_gather, qb_onnx_unsqueeze, qb_onnx_concat;
 /* onnx_quantize.c */
 qb_onnx_handler qb_onnx_quantize_linear, qb_onnx_dequantize_linear;
+/* onnx_qlinear.c */
+qb_onnx_handler qb_onnx_qlinear_conv, qb_onnx_qlinear_matmul, qb_onnx_qgemm, qb_onnx_qlinear_add,
+    qb_onnx_qlinear_mul, qb_onnx_qlinear_average_pool, qb_onnx_qlinear_global_average_pool,
+    qb_onnx_qlinear_softmax;
 
 #endif

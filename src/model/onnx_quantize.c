@@ -5,15 +5,6 @@
 #include <math.h>
 #include <string.h>
 
-/* Scales and zero points of one node; zero points are 0 when the input is missing. */
-struct qparams {
-    size_t count; /* 1 or the length of the axis */
-    const float *scales;
-    int32_t *zero_points;
-    int type; /* of the codes, as the zero point's; 0 when that is missing */
-    int64_t axis;
-};
-
 static int32_t element(const struct onnx_constant *c, size_t i)
 {
     switch (c->type) {
@@ -29,12 +20,11 @@ static bool is_code_type(int type)
            type == ONNX__TENSOR_PROTO__DATA_TYPE__INT32;
 }
 
-static enum qb_status read_qparams(const struct onnx_op *op, struct qparams *out, struct qb_error *err)
+enum qb_status qb_onnx_read_qparams(const struct onnx_op *op, size_t scale_input, int64_t axis,
+                                    struct onnx_qparams *out, struct qb_error *err)
 {
     const struct onnx_constant *scale = NULL, *zero = NULL;
-    QB_TRY(qb_onnx_attr_int(op, "axis", 1, &out->axis, err));
-    QB_TRY(qb_onnx_attr_expect(op, "block_size", 0, 0, err));
-    QB_TRY(qb_onnx_floats(op, 1, &scale, err));
+    QB_TRY(qb_onnx_floats(op, scale_input, &scale, err));
     if (scale->rank > 1 || scale->count == 0) {
         return qb_onnx_fail(op, err, QB_EUNSUPPORTED, "the scale has rank %d; a number or a list is expected",
                             scale->rank);
@@ -46,15 +36,16 @@ static enum qb_status read_qparams(const struct onnx_op *op, struct qparams *out
                                 (double)s);
         }
     }
+    out->axis = axis;
     out->count = scale->count;
     out->scales = scale->data;
     out->type = 0;
     QB_TRY(qb_onnx_charge(op, scale->count, err));
     QB_ALLOC(out->zero_points, op->im->graph, scale->count, err);
-    if (!qb_onnx_has_input(op, 2)) {
+    if (!qb_onnx_has_input(op, scale_input + 1)) {
         return QB_OK;
     }
-    QB_TRY(qb_onnx_constant(op, 2, &zero, err));
+    QB_TRY(qb_onnx_constant(op, scale_input + 1, &zero, err));
     if (!is_code_type(zero->type) || (zero->count != 1 && zero->count != scale->count)) {
         return qb_onnx_fail(
             op, err, QB_EUNSUPPORTED,
@@ -68,9 +59,18 @@ static enum qb_status read_qparams(const struct onnx_op *op, struct qparams *out
     return QB_OK;
 }
 
+/* Inputs 1 and 2 of QuantizeLinear and DequantizeLinear. */
+static enum qb_status read_inputs(const struct onnx_op *op, struct onnx_qparams *out, struct qb_error *err)
+{
+    int64_t axis = 1;
+    QB_TRY(qb_onnx_attr_int(op, "axis", 1, &axis, err));
+    QB_TRY(qb_onnx_attr_expect(op, "block_size", 0, 0, err));
+    return qb_onnx_read_qparams(op, 1, axis, out, err);
+}
+
 /* Index of the scale of element i: scales run along `axis` of the constant, `inner` elements apart. */
-static enum qb_status scale_steps(const struct onnx_op *op, const struct onnx_constant *c, struct qparams *q,
-                                  size_t *inner, struct qb_error *err)
+static enum qb_status scale_steps(const struct onnx_op *op, const struct onnx_constant *c,
+                                  struct onnx_qparams *q, size_t *inner, struct qb_error *err)
 {
     *inner = 1;
     if (q->count == 1) {
@@ -89,11 +89,22 @@ static enum qb_status scale_steps(const struct onnx_op *op, const struct onnx_co
     return QB_OK;
 }
 
-static enum qb_status dequantize_constant(const struct onnx_op *op, struct qparams *q, struct qb_error *err)
+static bool all_zero(const int32_t *values, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (values[i] != 0) {
+            return false;
+        }
+    }
+    return true;
+}
+
+enum qb_status qb_onnx_dequantized(const struct onnx_op *op, size_t i, struct onnx_qparams *q,
+                                   const struct onnx_constant **result, struct qb_error *err)
 {
     const struct onnx_constant *c = NULL;
     size_t inner = 1;
-    QB_TRY(qb_onnx_constant(op, 0, &c, err));
+    QB_TRY(qb_onnx_constant(op, i, &c, err));
     if (!is_code_type(c->type) || (q->type && q->type != c->type)) {
         return qb_onnx_fail(op, err, QB_EUNSUPPORTED,
                             "int8, uint8 or int32 codes with a zero point of the same type are expected");
@@ -104,9 +115,9 @@ static enum qb_status dequantize_constant(const struct onnx_op *op, struct qpara
     QB_TRY(qb_onnx_charge(op, c->count, err));
     QB_ALLOC(out, op->im->graph, 1, err);
     QB_ALLOC(values, op->im->graph, c->count, err);
-    for (size_t i = 0; i < c->count; i++) {
-        const size_t k = q->count == 1 ? 0 : i / inner % q->count;
-        values[i] = (float)((int64_t)element(c, i) - q->zero_points[k]) * q->scales[k];
+    for (size_t n = 0; n < c->count; n++) {
+        const size_t k = q->count == 1 ? 0 : n / inner % q->count;
+        values[n] = (float)((int64_t)element(c, n) - q->zero_points[k]) * q->scales[k];
     }
     *out = *c;
     out->type = ONNX__TENSOR_PROTO__DATA_TYPE__FLOAT;
@@ -121,15 +132,31 @@ static enum qb_status dequantize_constant(const struct onnx_op *op, struct qpara
         codes->zero_points = q->zero_points;
         out->codes = codes;
         out->axis = q->count == 1 ? 0 : (int)q->axis;
+    } else if (all_zero(q->zero_points, q->count)) {
+        out->bia_codes = c->data;
+        out->bia_scales = q->scales;
+        out->bia_scale_count = (int)q->count;
     }
-    return qb_onnx_define_constant(op, out, err);
+    *result = out;
+    return QB_OK;
+}
+
+/* uint8 where nothing says a type. */
+static enum qb_status settle_type(const struct onnx_op *op, struct onnx_qparams *q, struct qb_error *err)
+{
+    q->type = q->type ? q->type : ONNX__TENSOR_PROTO__DATA_TYPE__UINT8;
+    return q->type == ONNX__TENSOR_PROTO__DATA_TYPE__INT8 || q->type == ONNX__TENSOR_PROTO__DATA_TYPE__UINT8
+               ? QB_OK
+               : qb_onnx_fail(op, err, QB_EUNSUPPORTED, "the codes are of another type than int8 or uint8");
 }
 
 /* y = saturate(round_half_even(x / scale) + zero_point) */
-static enum qb_status quantize_constant(const struct onnx_op *op, struct qparams *q, struct qb_error *err)
+static enum qb_status quantize_constant(const struct onnx_op *op, struct onnx_qparams *q,
+                                        struct qb_error *err)
 {
     const struct onnx_constant *c = NULL;
     size_t inner = 1;
+    QB_TRY(settle_type(op, q, err));
     QB_TRY(qb_onnx_floats(op, 0, &c, err));
     QB_TRY(scale_steps(op, c, q, &inner, err));
     struct onnx_constant *out;
@@ -147,11 +174,12 @@ static enum qb_status quantize_constant(const struct onnx_op *op, struct qparams
     out->type = q->type;
     out->data = codes;
     out->codes = NULL;
+    out->bia_codes = NULL;
     return qb_onnx_define_constant(op, out, err);
 }
 
-static enum qb_status emit_activation(const struct onnx_op *op, enum qb_op kind, const struct onnx_value *src,
-                                      const struct qparams *q, struct qb_error *err)
+static enum qb_status emit(const struct onnx_op *op, enum qb_op kind, const struct onnx_value *src,
+                           const struct onnx_qparams *q, struct onnx_value *out, struct qb_error *err)
 {
     struct qb_node node = {.op = kind,
                            .src = {src->node, -1},
@@ -162,60 +190,74 @@ static enum qb_status emit_activation(const struct onnx_op *op, enum qb_op kind,
         return qb_onnx_fail(op, err, QB_EUNSUPPORTED, "%zu scales for an activation; one is expected",
                             q->count);
     }
-    struct onnx_value out = *src;
-    out.integer = kind == QB_OP_QUANTIZE;
-    QB_TRY(qb_onnx_emit(op, &node, &out.node, err));
+    *out = *src;
+    out->integer = kind == QB_OP_QUANTIZE;
+    return qb_onnx_emit(op, &node, &out->node, err);
+}
+
+enum qb_status qb_onnx_quantize(const struct onnx_op *op, const struct onnx_value *src,
+                                struct onnx_qparams *q, struct qb_error *err)
+{
+    struct onnx_value out;
+    QB_TRY(settle_type(op, q, err));
+    QB_TRY(emit(op, QB_OP_QUANTIZE, src, q, &out, err));
     return qb_onnx_alias(op, &out, err);
+}
+
+enum qb_status qb_onnx_dequantize(const struct onnx_op *op, const struct onnx_value *src,
+                                  struct onnx_qparams *q, struct onnx_value *out, struct qb_error *err)
+{
+    const struct qb_node *quantize = &op->im->graph->nodes[src->node];
+    while (quantize->op != QB_OP_QUANTIZE) { /* what stands between moves integers only */
+        quantize = &op->im->graph->nodes[quantize->src[0]];
+    }
+    if (!q->type) {
+        q->type = quantize->q.is_signed ? ONNX__TENSOR_PROTO__DATA_TYPE__INT8
+                                        : ONNX__TENSOR_PROTO__DATA_TYPE__UINT8;
+    }
+    if (quantize->q.scale != q->scales[0] || quantize->q.zero_point != q->zero_points[0] ||
+        quantize->q.is_signed != (q->type == ONNX__TENSOR_PROTO__DATA_TYPE__INT8)) {
+        return qb_onnx_fail(
+            op, err, QB_EUNSUPPORTED,
+            "scale, zero point and type of '%.200s' are expected to be those of the node that "
+            "makes it, '%.200s'",
+            src->name, quantize->source_name);
+    }
+    return emit(op, QB_OP_DEQUANTIZE, src, q, out, err);
 }
 
 enum qb_status qb_onnx_quantize_linear(const struct onnx_op *op, struct qb_error *err)
 {
     struct onnx_value *src = NULL;
-    struct qparams q = {0};
+    struct onnx_qparams q = {0};
     int64_t type = 0;
     QB_TRY(qb_onnx_input(op, 0, &src, err));
-    QB_TRY(read_qparams(op, &q, err));
+    QB_TRY(read_inputs(op, &q, err));
     QB_TRY(qb_onnx_attr_int(op, "output_dtype", 0, &type, err));
-    type = type ? type : q.type;
-    if (q.type && type != q.type) {
+    if (q.type && type && type != q.type) {
         return qb_onnx_fail(op, err, QB_EINPUT,
                             "attribute output_dtype and the type of the zero point differ");
     }
-    q.type = type ? (int)type : ONNX__TENSOR_PROTO__DATA_TYPE__UINT8;
-    if (q.type != ONNX__TENSOR_PROTO__DATA_TYPE__INT8 && q.type != ONNX__TENSOR_PROTO__DATA_TYPE__UINT8) {
-        return qb_onnx_fail(op, err, QB_EUNSUPPORTED, "the codes are of another type than int8 or uint8");
-    }
+    q.type = q.type ? q.type : (int)type;
     if (qb_onnx_is_constant(src)) {
         return quantize_constant(op, &q, err);
     }
     QB_TRY(qb_onnx_tensor(op, 0, &src, err));
-    return emit_activation(op, QB_OP_QUANTIZE, src, &q, err);
+    return qb_onnx_quantize(op, src, &q, err);
 }
 
 enum qb_status qb_onnx_dequantize_linear(const struct onnx_op *op, struct qb_error *err)
 {
-    struct onnx_value *src = NULL;
-    struct qparams q = {0};
+    struct onnx_value *src = NULL, out;
+    struct onnx_qparams q = {0};
     QB_TRY(qb_onnx_input(op, 0, &src, err));
-    QB_TRY(read_qparams(op, &q, err));
+    QB_TRY(read_inputs(op, &q, err));
     if (qb_onnx_is_constant(src)) {
-        return dequantize_constant(op, &q, err);
+        const struct onnx_constant *c = NULL;
+        QB_TRY(qb_onnx_dequantized(op, 0, &q, &c, err));
+        return qb_onnx_define_constant(op, c, err);
     }
-    if (!src->integer) {
-        return qb_onnx_fail(op, err, QB_EUNSUPPORTED,
-                            "input '%.200s' is float; the output of a QuantizeLinear is expected", src->name);
-    }
-    const struct qb_node *const quantize = &op->im->graph->nodes[src->node];
-    if (!q.type) {
-        q.type = quantize->q.is_signed ? ONNX__TENSOR_PROTO__DATA_TYPE__INT8
-                                       : ONNX__TENSOR_PROTO__DATA_TYPE__UINT8;
-    }
-    if (quantize->q.scale != q.scales[0] || quantize->q.zero_point != q.zero_points[0] ||
-        quantize->q.is_signed != (q.type == ONNX__TENSOR_PROTO__DATA_TYPE__INT8)) {
-        return qb_onnx_fail(
-            op, err, QB_EUNSUPPORTED,
-            "scale, zero point and type are expected to be those of the QuantizeLinear before it, '%.200s'",
-            quantize->source_name);
-    }
-    return emit_activation(op, QB_OP_DEQUANTIZE, src, &q, err);
+    QB_TRY(qb_onnx_codes(op, 0, &src, err));
+    QB_TRY(qb_onnx_dequantize(op, src, &q, &out, err));
+    return qb_onnx_alias(op, &out, err);
 }

@@ -37,7 +37,7 @@ enum qb_status qb_onnx_transpose(const struct onnx_op *op, struct qb_error *err)
     if (qb_onnx_is_constant(src)) {
         return transpose_constant(op, err);
     }
-    QB_TRY(qb_onnx_tensor(op, 0, &src, err));
+    QB_TRY(qb_onnx_any_tensor(op, 0, &src, err));
     const int64_t *perm = NULL;
     size_t count = 0;
     QB_TRY(qb_onnx_attr_ints(op, "perm", &perm, &count, err));
@@ -74,7 +74,7 @@ enum qb_status qb_onnx_reshape(const struct onnx_op *op, struct qb_error *err)
     struct onnx_value *src = NULL;
     const struct onnx_constant *shape = NULL;
     int64_t allow_zero = 0;
-    QB_TRY(qb_onnx_tensor(op, 0, &src, err));
+    QB_TRY(qb_onnx_any_tensor(op, 0, &src, err));
     QB_TRY(qb_onnx_int64s(op, 1, &shape, err));
     QB_TRY(qb_onnx_attr_int(op, "allowzero", 0, &allow_zero, err));
     if (shape->count != 2) {
@@ -102,7 +102,7 @@ enum qb_status qb_onnx_flatten(const struct onnx_op *op, struct qb_error *err)
 {
     struct onnx_value *src = NULL;
     int64_t axis = 1;
-    QB_TRY(qb_onnx_tensor(op, 0, &src, err));
+    QB_TRY(qb_onnx_any_tensor(op, 0, &src, err));
     QB_TRY(qb_onnx_attr_int(op, "axis", 1, &axis, err));
     if (axis != 1 && axis != 1 - src->rank) {
         return qb_onnx_fail(op, err, QB_EUNSUPPORTED, "attribute axis is %lld; 1 is expected",
@@ -116,7 +116,7 @@ enum qb_status qb_onnx_squeeze(const struct onnx_op *op, struct qb_error *err)
     struct onnx_value *src = NULL;
     unsigned mask = 0;
     size_t count = 0;
-    QB_TRY(qb_onnx_tensor(op, 0, &src, err));
+    QB_TRY(qb_onnx_any_tensor(op, 0, &src, err));
     QB_TRY(qb_onnx_axes(op, 1, src->rank, &mask, &count, err));
     if (src->rank != 4 || (mask != 0xc && mask != 0x6)) {
         return qb_onnx_fail(

@@ -203,8 +203,8 @@ enum qb_status qb_onnx_input(const struct onnx_op *op, size_t i, struct onnx_val
     return *out ? QB_OK : fail_undefined(op, op->node->input[i], err);
 }
 
-enum qb_status qb_onnx_tensor(const struct onnx_op *op, size_t i, struct onnx_value **out,
-                              struct qb_error *err)
+enum qb_status qb_onnx_any_tensor(const struct onnx_op *op, size_t i, struct onnx_value **out,
+                                  struct qb_error *err)
 {
     struct onnx_value *value = NULL;
     QB_TRY(qb_onnx_input(op, i, &value, err));
@@ -212,11 +212,35 @@ enum qb_status qb_onnx_tensor(const struct onnx_op *op, size_t i, struct onnx_va
         return qb_onnx_fail(op, err, QB_EUNSUPPORTED,
                             "input '%.200s' is a constant; a computed tensor is expected", value->name);
     }
+    *out = value;
+    return QB_OK;
+}
+
+enum qb_status qb_onnx_tensor(const struct onnx_op *op, size_t i, struct onnx_value **out,
+                              struct qb_error *err)
+{
+    struct onnx_value *value = NULL;
+    QB_TRY(qb_onnx_any_tensor(op, i, &value, err));
     if (value->integer) {
-        return qb_onnx_fail(
-            op, err, QB_EUNSUPPORTED,
-            "input '%.200s' is the integer output of a QuantizeLinear; only DequantizeLinear may read it",
-            value->name);
+        return qb_onnx_fail(op, err, QB_EUNSUPPORTED,
+                            "input '%.200s' holds integers, of a QuantizeLinear or QLinear operator; only "
+                            "DequantizeLinear and such operators may read it",
+                            value->name);
+    }
+    *out = value;
+    return QB_OK;
+}
+
+enum qb_status qb_onnx_codes(const struct onnx_op *op, size_t i, struct onnx_value **out,
+                             struct qb_error *err)
+{
+    struct onnx_value *value = NULL;
+    QB_TRY(qb_onnx_any_tensor(op, i, &value, err));
+    if (!value->integer) {
+        return qb_onnx_fail(op, err, QB_EUNSUPPORTED,
+                            "input '%.200s' is float; the output of a QuantizeLinear or QLinear operator is "
+                            "expected",
+                            value->name);
     }
     *out = value;
     return QB_OK;
@@ -266,6 +290,12 @@ enum qb_status qb_onnx_int64s(const struct onnx_op *op, size_t i, const struct o
                               struct qb_error *err)
 {
     return typed_constant(op, i, ONNX__TENSOR_PROTO__DATA_TYPE__INT64, out, err);
+}
+
+enum qb_status qb_onnx_int32s(const struct onnx_op *op, size_t i, const struct onnx_constant **out,
+                              struct qb_error *err)
+{
+    return typed_constant(op, i, ONNX__TENSOR_PROTO__DATA_TYPE__INT32, out, err);
 }
 
 static enum qb_status define_output(const struct onnx_op *op, struct onnx_value value, struct qb_error *err)

@@ -16,10 +16,9 @@ enum qb_status qb_onnx_emit_transpose(const struct onnx_op *op, int src, const i
     return qb_onnx_emit(op, &node, index, err);
 }
 
-/* qb_onnx_emit_image, but for what becomes of the result: its index. */
-static enum qb_status emit_on_nchw(const struct onnx_op *op, struct qb_node *node,
-                                   const struct onnx_value *src, bool channels_last, int *index,
-                                   struct qb_error *err)
+enum qb_status qb_onnx_emit_on_nchw(const struct onnx_op *op, struct qb_node *node,
+                                    const struct onnx_value *src, bool channels_last, int *index,
+                                    struct qb_error *err)
 {
     const int *const perm = channels_last ? nhwc_to_nchw : identity;
     int axes[4], before = src->node;
@@ -41,7 +40,7 @@ enum qb_status qb_onnx_emit_image(const struct onnx_op *op, struct qb_node *node
                                   const struct onnx_value *src, bool channels_last, struct qb_error *err)
 {
     int index = 0;
-    QB_TRY(emit_on_nchw(op, node, src, channels_last, &index, err));
+    QB_TRY(qb_onnx_emit_on_nchw(op, node, src, channels_last, &index, err));
     return qb_onnx_define_tensor(op, src, index, 4, err);
 }
 
@@ -121,42 +120,53 @@ static enum qb_status read_window(const struct onnx_op *op, struct qb_node *node
     return QB_OK;
 }
 
-enum qb_status qb_onnx_conv(const struct onnx_op *op, struct qb_error *err)
+enum qb_status qb_onnx_conv_node(const struct onnx_op *op, const struct onnx_constant *w,
+                                 struct qb_node *node, struct qb_error *err)
 {
-    struct onnx_value *src = NULL;
-    const struct onnx_constant *w = NULL;
-    QB_TRY(image(op, &src, err));
-    QB_TRY(qb_onnx_floats(op, 1, &w, err));
     if (w->rank != 4 || w->count == 0) {
         return qb_onnx_fail(op, err, QB_EUNSUPPORTED,
                             "weights of rank %d; [out, in, height, width] is expected", w->rank);
     }
     QB_TRY(qb_onnx_attr_expect(op, "group", 1, 1, err));
-    struct qb_node node = {.op = QB_OP_CONV,
-                           .oc = (int)w->dims[0],
-                           .ic = (int)w->dims[1],
-                           .kh = (int)w->dims[2],
-                           .kw = (int)w->dims[3]};
-    QB_TRY(read_window(op, &node, err));
-    if (node.kh != (int)w->dims[2] || node.kw != (int)w->dims[3]) {
+    *node = (struct qb_node){.op = QB_OP_CONV,
+                             .oc = (int)w->dims[0],
+                             .ic = (int)w->dims[1],
+                             .kh = (int)w->dims[2],
+                             .kw = (int)w->dims[3]};
+    QB_TRY(read_window(op, node, err));
+    if (node->kh != (int)w->dims[2] || node->kw != (int)w->dims[3]) {
         return qb_onnx_fail(op, err, QB_EINPUT, "attribute kernel_shape is %d,%d; the weights are %zux%zu",
-                            node.kh, node.kw, w->dims[2], w->dims[3]);
+                            node->kh, node->kw, w->dims[2], w->dims[3]);
     }
-    QB_TRY(qb_onnx_weights(op, w, &node, err));
+    return qb_onnx_weights(op, w, node, err);
+}
+
+enum qb_status qb_onnx_conv(const struct onnx_op *op, struct qb_error *err)
+{
+    struct onnx_value *src = NULL;
+    const struct onnx_constant *w = NULL;
+    struct qb_node node;
+    QB_TRY(image(op, &src, err));
+    QB_TRY(qb_onnx_floats(op, 1, &w, err));
+    QB_TRY(qb_onnx_conv_node(op, w, &node, err));
     QB_TRY(qb_onnx_bias(op, 2, 1.0f, &node, err));
     return qb_onnx_emit_image(op, &node, src, false, err);
+}
+
+enum qb_status qb_onnx_average_pool_node(const struct onnx_op *op, struct qb_node *node, struct qb_error *err)
+{
+    *node = (struct qb_node){.op = QB_OP_AVGPOOL};
+    QB_TRY(qb_onnx_attr_expect(op, "ceil_mode", 0, 0, err));
+    QB_TRY(read_window(op, node, err));
+    return node->kh == 0 ? qb_onnx_fail(op, err, QB_EINPUT, "attribute kernel_shape is missing") : QB_OK;
 }
 
 enum qb_status qb_onnx_average_pool(const struct onnx_op *op, struct qb_error *err)
 {
     struct onnx_value *src = NULL;
-    struct qb_node node = {.op = QB_OP_AVGPOOL};
+    struct qb_node node;
     QB_TRY(image(op, &src, err));
-    QB_TRY(qb_onnx_attr_expect(op, "ceil_mode", 0, 0, err));
-    QB_TRY(read_window(op, &node, err));
-    if (node.kh == 0) {
-        return qb_onnx_fail(op, err, QB_EINPUT, "attribute kernel_shape is missing");
-    }
+    QB_TRY(qb_onnx_average_pool_node(op, &node, err));
     return qb_onnx_emit_image(op, &node, src, false, err);
 }
 
@@ -188,7 +198,7 @@ enum qb_status qb_onnx_reduce_mean(const struct onnx_op *op, struct qb_error *er
         return qb_onnx_emit_image(op, &node, src, channels_last, err);
     }
     struct onnx_value pooled = *src;
-    QB_TRY(emit_on_nchw(op, &node, src, channels_last, &pooled.node, err));
+    QB_TRY(qb_onnx_emit_on_nchw(op, &node, src, channels_last, &pooled.node, err));
     struct qb_node flatten = {.op = QB_OP_FLATTEN, .oc = QB_FLATTEN_SQUEEZE};
     return qb_onnx_emit_unary(op, &flatten, &pooled, 2, err);
 }

@@ -36,6 +36,7 @@ static enum qb_status own_bia(struct fold *f, int index, struct qb_error *err)
             memcpy(f->bia[index], node->bia, (size_t)node->oc * sizeof(float));
         }
         node->bia = f->bia[index];
+        node->bia_codes = NULL; /* no longer what the file's integers mean */
     }
     return QB_OK;
 }
@@ -202,7 +203,7 @@ static enum qb_status fold_into_readers(struct fold *f, int index, struct qb_err
     int readers = 0;
     for (int j = index + 1; j < f->graph->count; j++) {
         struct qb_node *const node = &f->graph->nodes[j];
-        if (node->src[0] != index && !(node->op == QB_OP_ADD && node->src[1] == index)) {
+        if (node->src[0] != index && node->src[1] != index) {
             continue;
         }
         readers++;

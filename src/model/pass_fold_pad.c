@@ -27,7 +27,7 @@ enum qb_status qb_pass_fold_pad(struct qb_graph *graph, struct qb_error *err)
     for (int i = 0; i < graph->count; i++) {
         struct qb_node *const node = &graph->nodes[i];
         alias[i] = i;
-        if (node->op == QB_OP_INPUT) {
+        if (qb_op_sources(node->op) == 0) {
             continue;
         }
         struct margin m = margins[node->src[0]];

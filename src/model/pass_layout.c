@@ -85,11 +85,9 @@ static enum qb_status permute_floats(struct qb_graph *graph, const struct order 
     return QB_OK;
 }
 
-static enum qb_status permute_dense(struct qb_graph *graph, const struct order *order, struct qb_node *node,
-                                    struct qb_error *err)
+static enum qb_status permute_codes(struct qb_graph *graph, const struct order *order, struct qb_node *node,
+                                    size_t rows, struct qb_error *err)
 {
-    const size_t rows = (size_t)node->oc;
-    QB_TRY(permute_floats(graph, order, rows, &node->wei, err));
     if (node->codes) {
         struct qb_weight_codes *codes;
         QB_ALLOC(codes, graph, 1, err);
@@ -98,6 +96,13 @@ static enum qb_status permute_dense(struct qb_graph *graph, const struct order *
         node->codes = codes;
     }
     return QB_OK;
+}
+
+static enum qb_status permute_dense(struct qb_graph *graph, const struct order *order, struct qb_node *node,
+                                    struct qb_error *err)
+{
+    QB_TRY(permute_floats(graph, order, (size_t)node->oc, &node->wei, err));
+    return permute_codes(graph, order, node, (size_t)node->oc, err);
 }
 
 static enum qb_status permute_affine(struct qb_graph *graph, const struct order *order, struct qb_node *node,
@@ -182,7 +187,15 @@ static enum qb_status step(struct qb_graph *graph, struct qb_node *node, const s
     case QB_OP_DENSE:
         *out = (struct order){.axis = {0, 1, 2, 3}, .flat = true, .from = node->dst};
         return is_trivial(src) ? QB_OK : permute_dense(graph, src, node, err);
+    case QB_OP_MUL:
     case QB_OP_ADD: {
+        struct qb_node *const second = &graph->nodes[node->src[1]];
+        if (second->op == QB_OP_CONSTANT) {
+            return second->oc == 1   ? QB_OK
+                   : !src->flat      ? check_axes(node, src, graph_order, err)
+                   : is_trivial(src) ? QB_OK
+                                     : permute_codes(graph, src, second, 1, err);
+        }
         const struct order *const other = &orders[node->src[1]];
         if (!same_order(src, other)) {
             return qb_fail_node(err, QB_EUNSUPPORTED, node, "its sources have different orders of axes");
@@ -203,7 +216,7 @@ enum qb_status qb_pass_layout(struct qb_graph *graph, struct qb_error *err)
     const struct order *graph_order = NULL;
     for (int i = 0; i < graph->count; i++) {
         struct qb_node *const node = &graph->nodes[i];
-        if (node->op == QB_OP_INPUT) {
+        if (qb_op_sources(node->op) == 0) {
             orders[i] = nhwc;
         } else {
             QB_TRY(step(graph, node, orders, &graph_order, &orders[i], err));

@@ -41,6 +41,7 @@ static enum qb_status sort(struct qb_graph *graph, const int *length, struct qb_
             const int longer = node->src[1];
             node->src[1] = node->src[0];
             node->src[0] = longer;
+            node->swapped = !node->swapped;
         }
     }
     int depth = 0, placed = 0;

@@ -12,7 +12,7 @@ static bool same_qparams(const struct qb_node *a, const struct qb_node *b)
 static int stand_in(const struct qb_graph *graph, const int *alias, const bool *behind_softmax, int i)
 {
     const struct qb_node *const node = &graph->nodes[i];
-    if (node->op == QB_OP_INPUT) {
+    if (qb_op_sources(node->op) == 0) {
         return i;
     }
     const int src = alias[node->src[0]];

@@ -67,9 +67,17 @@ static enum qb_status infer(struct qb_graph *graph, struct qb_node *node, struct
         }
         node->dst = (struct qb_shape){1, 1, node->oc};
         return QB_OK;
-    case QB_OP_ADD: {
-        const struct qb_shape other = graph->nodes[node->src[1]].dst;
-        if (src.h != other.h || src.w != other.w || src.c != other.c) {
+    case QB_OP_CONSTANT: node->dst = (struct qb_shape){1, 1, node->oc}; return QB_OK;
+    case QB_OP_ADD:
+    case QB_OP_MUL: {
+        const struct qb_node *const second = &graph->nodes[node->src[1]];
+        const struct qb_shape other = second->dst;
+        if (second->op == QB_OP_CONSTANT) {
+            if (second->oc != 1 && second->oc != src.c) {
+                return qb_fail_node(err, QB_EINPUT, node, "%d constants for a tensor of %d channels",
+                                    second->oc, src.c);
+            }
+        } else if (src.h != other.h || src.w != other.w || src.c != other.c) {
             return qb_fail_node(err, QB_EINPUT, node,
                                 "its sources have different shapes, %dx%dx%d and %dx%dx%d", src.h, src.w,
                                 src.c, other.h, other.w, other.c);

@@ -229,8 +229,8 @@ static enum qb_status restore_nodes(const json_t *list, const char *const *names
         if (!name) {
             return fail_nodes(err, i, "has no name");
         }
-        const int k =
-            find_node(graph, names, name, json_array_size(json_object_get(item, "src")) == 0, place);
+        const bool input = i == 0 && json_array_size(json_object_get(item, "src")) == 0;
+        const int k = find_node(graph, names, name, input, place);
         if (k < 0) {
             return fail_nodes(err, i, "names a node that is not in the file");
         }

@@ -52,7 +52,7 @@ void qb_proto_begin(struct qb_proto *p, struct qb_arena *arena, size_t nodes, si
 
 static size_t element_size(enum qb_proto_type type)
 {
-    return type == QB_PROTO_FLOAT ? sizeof(float) : 1;
+    return type == QB_PROTO_FLOAT || type == QB_PROTO_INT32 ? 4 : 1;
 }
 
 const char *qb_proto_tensor(struct qb_proto *p, const char *name, enum qb_proto_type type, size_t rank,

@@ -25,6 +25,7 @@ enum qb_proto_type {
     QB_PROTO_FLOAT = ONNX__TENSOR_PROTO__DATA_TYPE__FLOAT,
     QB_PROTO_UINT8 = ONNX__TENSOR_PROTO__DATA_TYPE__UINT8,
     QB_PROTO_INT8 = ONNX__TENSOR_PROTO__DATA_TYPE__INT8,
+    QB_PROTO_INT32 = ONNX__TENSOR_PROTO__DATA_TYPE__INT32,
 };
 
 /* Room for at most `nodes` nodes and `initializers` initializers. */

@@ -19,9 +19,10 @@ struct reader {
     struct qb_qgraph *out;
     int *node_of; /* [graph->count] integer node that a float node is part of or reads the codes of; -1: none
                    */
-    int *operators; /* [graph->count] by integer node: the float node of its operator */
-    const char *
-        *keys; /* [graph->count] by integer node: the operator's name in the file, NULL for the input */
+    int *operators;    /* [graph->count] by integer node: the float node of its operator */
+    const char **keys; /* [graph->count] by integer node: the name in the file of the operator, or of the
+                          tensor that a CONSTANT holds; NULL for the input */
+    const struct qb_arithmetic_traits *traits;
 };
 
 static const char *file_name(const struct qb_node *node)
@@ -77,8 +78,7 @@ static enum qb_status take_qparams(const struct qb_node *quantize, struct qb_qpa
 
 static bool same_qparams(const struct qb_qparams *a, const struct qb_qparams *b)
 {
-    return !(a->scale < b->scale) && !(a->scale > b->scale) && a->zero_point == b->zero_point &&
-           a->dtype == b->dtype;
+    return qb_qparams_equal(a, b) && a->dtype == b->dtype;
 }
 
 /* Codes in inside form. */
@@ -92,6 +92,40 @@ static const int8_t *copy_codes(struct qb_arena *arena, const struct qb_weight_c
         out[i] = (int8_t)(((const uint8_t *)codes->codes)[i] - qb_weight_shift(QB_QUINT8));
     }
     return out;
+}
+
+/* The bias in units of the accumulator: the file's own integers, or float values rounded as ONNX Runtime does
+ * (onnxruntime/core/optimizer/qdq_transformer/weight_bias_quantization.cc). */
+static enum qb_status take_bia_codes(const struct reader *r, const struct qb_node *node, struct qb_qnode *to,
+                                     struct qb_error *err)
+{
+    struct qb_arena *const arena = r->out->arena;
+    const float src_scale = r->out->nodes[to->src[0]].q.scale;
+    int32_t *const codes = qb_arena_array(arena, (size_t)to->oc, sizeof *codes);
+    float *const bia = qb_arena_array(arena, (size_t)to->oc, sizeof *bia);
+    if (!codes || !bia) {
+        return qb_fail_memory(err, (size_t)to->oc * sizeof *codes);
+    }
+    for (int k = 0; k < to->oc; k++) {
+        const float scale = qb_acc_scale(to, src_scale, k);
+        if (!node->bia_codes) {
+            const float code = nearbyintf(node->bia[k] / scale);
+            codes[k] = code < -0x1p31F ? INT32_MIN : code < 0x1p31F ? (int32_t)code : INT32_MAX;
+            continue;
+        }
+        codes[k] = node->bia_codes[k];
+        const float stated = node->bia_scales ? node->bia_scales[node->bia_scale_count == 1 ? 0 : k] : scale;
+        if (codes[k] != 0 && !(fabsf(stated - scale) <= 1e-5F * scale)) {
+            return qb_fail_node(err, QB_EUNSUPPORTED, node,
+                                "its integer bias has scale %.9g in channel %d, its source times its weights "
+                                "%.9g; the same is expected",
+                                (double)stated, k, (double)scale);
+        }
+    }
+    to->bia_codes = codes;
+    qb_bia_of_codes(to, src_scale, bia);
+    to->bia = bia;
+    return QB_OK;
 }
 
 /* Weights, bias and geometry of CONV or DENSE. */
@@ -127,24 +161,73 @@ static enum qb_status take_weights(const struct reader *r, const struct qb_node 
     to->wei_scales =
         qb_arena_memdup(arena, codes->scales, (size_t)codes->scale_count * sizeof *codes->scales);
     to->wei_zero_points = zeros;
-    to->bia = qb_arena_memdup(arena, node->bia, channels * sizeof *node->bia);
-    if (qb_arithmetic_traits(r->out->arithmetic)->bia_codes) {
-        if (!node->bia_codes) {
-            return qb_fail_node(err, QB_EUNSUPPORTED, node,
-                                "its bias is float; arithmetic %s takes an int32 bias with the scale of its "
-                                "source times that of its weights",
-                                qb_arithmetic_name(r->out->arithmetic));
-        }
-        to->bia_codes = qb_arena_memdup(arena, node->bia_codes, channels * sizeof *node->bia_codes);
-        if (!to->bia_codes) {
-            return qb_fail_memory(err, channels * sizeof *node->bia_codes);
-        }
+    if (!to->wei || !to->wei_scales || !zeros) {
+        return qb_fail_memory(err, qb_node_params(node));
     }
     if (node->op == QB_OP_CONV) {
         to->kh = node->kh, to->kw = node->kw, to->stride_h = node->stride_h, to->stride_w = node->stride_w;
         to->pad_t = node->pad_t, to->pad_l = node->pad_l, to->pad_b = node->pad_b, to->pad_r = node->pad_r;
     }
-    return to->wei && to->wei_scales && zeros && to->bia ? QB_OK : qb_fail_memory(err, qb_node_params(node));
+    if (r->traits->bia_codes) {
+        return take_bia_codes(r, node, to, err);
+    }
+    to->bia = qb_arena_memdup(arena, node->bia, channels * sizeof *node->bia);
+    return to->bia ? QB_OK : qb_fail_memory(err, channels * sizeof *node->bia);
+}
+
+/* CONSTANT number `i`, for the tensor `dst`: a node of its own before its reader. */
+static enum qb_status take_constant(struct reader *r, int i, struct qb_shape dst, enum qb_dtype dtype,
+                                    int *out, struct qb_error *err)
+{
+    const struct qb_node *const node = &r->graph->nodes[i];
+    const struct qb_weight_codes *const codes = node->codes;
+    struct qb_qnode *const to = &r->out->nodes[r->out->count];
+    const size_t channels = (size_t)dst.c;
+    const int shift = qb_activation_shift(dtype);
+    uint8_t *const copy = qb_arena_array(r->out->arena, channels, 1);
+    *to = (struct qb_qnode){.op = QB_QOP_CONSTANT,
+                            .name = qb_arena_strdup(r->out->arena, node->name),
+                            .src = {-1, -1},
+                            .dst = {1, 1, dst.c},
+                            .q = {.scale = codes->scales[0],
+                                  .zero_point = codes->zero_points[0] - shift,
+                                  .dtype = dtype,
+                                  .quant_min = shift,
+                                  .quant_max = shift + 255},
+                            .codes = copy};
+    if (!copy || !to->name) {
+        return qb_fail_memory(err, channels);
+    }
+    if (codes->is_signed != (dtype == QB_QINT8)) {
+        return qb_fail_node(err, QB_EUNSUPPORTED, node,
+                            "it is %s, the tensor beside it is not; one type is expected",
+                            codes->is_signed ? "int8" : "uint8");
+    }
+    for (size_t k = 0; k < channels; k++) {
+        copy[k] = (uint8_t)(((const uint8_t *)codes->codes)[node->oc == 1 ? 0 : k] - shift);
+    }
+    r->keys[r->out->count] = file_name(node);
+    *out = r->out->count++;
+    return QB_OK;
+}
+
+/* ADD or MUL number `i`, whose second source is a CONSTANT. `to` moves up by one place for it. */
+static enum qb_status take_constant_pair(struct reader *r, int i, struct qb_qnode **to, struct qb_error *err)
+{
+    const struct qb_node *const node = &r->graph->nodes[i];
+    struct qb_qnode made = **to;
+    if (!r->traits->constants) {
+        return qb_fail_node(
+            err, QB_EUNSUPPORTED, node,
+            "it reads a quantized constant, which arithmetic %s does not have; arithmetic ort has",
+            qb_arithmetic_name(r->out->arithmetic));
+    }
+    made.op = node->op == QB_OP_ADD ? QB_QOP_ADD : QB_QOP_MUL;
+    QB_TRY(take_source(r, node, 0, &made.src[0], err));
+    QB_TRY(take_constant(r, node->src[1], made.dst, r->out->nodes[made.src[0]].q.dtype, &made.src[1], err));
+    *to = &r->out->nodes[r->out->count];
+    **to = made;
+    return QB_OK;
 }
 
 /* ADD number `i` of two quantized tensors, or of one and an unquantized convolution. */
@@ -156,12 +239,13 @@ static enum qb_status take_add(const struct reader *r, int i, struct qb_qnode *t
         conv = source(r, node, k)->op == QB_OP_CONV ? k : -1;
     }
     if (conv < 0) {
+        const int first = node->swapped && r->traits->outside; /* the sum depends on the order there */
         to->op = QB_QOP_ADD;
-        QB_TRY(take_source(r, node, 0, &to->src[0], err));
-        return take_source(r, node, 1, &to->src[1], err);
+        QB_TRY(take_source(r, node, first, &to->src[0], err));
+        return take_source(r, node, 1 - first, &to->src[1], err);
     }
     const struct qb_node *const merged = source(r, node, conv);
-    if (r->out->arithmetic != QB_ARITHMETIC_ONEDNN) {
+    if (!r->traits->fused_add) {
         return qb_fail_node(
             err, QB_EUNSUPPORTED, node,
             "it reads the float output of '%.200s' (conv); a QuantizeLinear and a DequantizeLinear are "
@@ -182,13 +266,13 @@ static enum qb_status take_add(const struct reader *r, int i, struct qb_qnode *t
     return take_weights(r, merged, to, err);
 }
 
-/* RELU and AVGPOOL keep their source's scale and zero point. */
+/* RELU and AVGPOOL keep their source's scale and zero point in most arithmetics. */
 static enum qb_status take_unscaled(const struct reader *r, const struct qb_node *node, struct qb_qnode *to,
                                     struct qb_error *err)
 {
     QB_TRY(take_source(r, node, 0, &to->src[0], err));
     const struct qb_qparams *const q = &r->out->nodes[to->src[0]].q;
-    if (!same_qparams(q, &to->q)) {
+    if (!r->traits->rescales && !same_qparams(q, &to->q)) {
         return qb_fail_node(err, QB_EUNSUPPORTED, node,
                             "its source has scale %.9g and zero point %d, its output %.9g and %d (codes "
                             "counted from 0); quantize both "
@@ -200,9 +284,13 @@ static enum qb_status take_unscaled(const struct reader *r, const struct qb_node
 }
 
 /* The operator number `i`, with scale and zero point in to->q. */
-static enum qb_status take_operator(const struct reader *r, int i, struct qb_qnode *to, struct qb_error *err)
+static enum qb_status take_operator(struct reader *r, int i, struct qb_qnode **place, struct qb_error *err)
 {
     const struct qb_node *const node = &r->graph->nodes[i];
+    struct qb_qnode *const to = *place;
+    if (qb_op_sources(node->op) == 2 && source(r, node, 1)->op == QB_OP_CONSTANT) {
+        return take_constant_pair(r, i, place, err);
+    }
     switch (node->op) {
     case QB_OP_INPUT: to->op = QB_QOP_INPUT; return QB_OK;
     case QB_OP_CONV:
@@ -211,6 +299,14 @@ static enum qb_status take_operator(const struct reader *r, int i, struct qb_qno
         QB_TRY(take_source(r, node, 0, &to->src[0], err));
         return take_weights(r, node, to, err);
     case QB_OP_ADD: return take_add(r, i, to, err);
+    case QB_OP_MUL:
+        if (!r->traits->constants) {
+            return qb_fail_node(err, QB_EUNSUPPORTED, node, "arithmetic %s has no multiplication; ort has",
+                                qb_arithmetic_name(r->out->arithmetic));
+        }
+        to->op = QB_QOP_MUL;
+        QB_TRY(take_source(r, node, 0, &to->src[0], err));
+        return take_source(r, node, 1, &to->src[1], err);
     case QB_OP_RELU: to->op = QB_QOP_RELU; return take_unscaled(r, node, to, err);
     case QB_OP_AVGPOOL:
         to->op = QB_QOP_AVGPOOL;
@@ -249,7 +345,7 @@ static enum qb_status take_quantize(struct reader *r, int i, struct qb_error *er
     const struct qb_node *const quantize = &r->graph->nodes[i];
     int producer = quantize->src[0];
     const struct qb_node *node = source(r, quantize, 0);
-    struct qb_qnode *const to = &r->out->nodes[r->out->count];
+    struct qb_qnode *to = &r->out->nodes[r->out->count];
     *to = (struct qb_qnode){.src = {-1, -1}, .dst = quantize->dst};
     if (node->op == QB_OP_RELU) {
         const enum qb_op behind = source(r, node, 0)->op;
@@ -263,7 +359,7 @@ static enum qb_status take_quantize(struct reader *r, int i, struct qb_error *er
     if (r->node_of[producer] >= 0 && node->op != QB_OP_DEQUANTIZE) {
         return repeat(r, i, producer, to, err);
     }
-    QB_TRY(take_operator(r, producer, to, err));
+    QB_TRY(take_operator(r, producer, &to, err));
     to->name = qb_arena_strdup(r->out->arena, node->name);
     if (!to->name) {
         return qb_fail_memory(err, strlen(node->name));
@@ -299,6 +395,13 @@ static enum qb_status read_nodes(struct reader *r, struct qb_error *err)
 static enum qb_status read_graph(struct reader *r, enum qb_arithmetic fallback, struct qb_error *err)
 {
     QB_TRY(qb_qdq_metadata_read(r->graph, fallback, r->out, err));
+    if (r->graph->qlinear && r->out->arithmetic != QB_ARITHMETIC_ORT) {
+        return qb_fail(err, QB_EUNSUPPORTED,
+                       "operators such as QLinearConv are computed as ONNX Runtime does; arithmetic ort is "
+                       "expected, not %s",
+                       qb_arithmetic_name(r->out->arithmetic));
+    }
+    r->traits = qb_arithmetic_traits(r->out->arithmetic);
     QB_TRY(read_nodes(r, err));
     return qb_qdq_metadata_restore(r->graph, r->keys, r->out, err);
 }

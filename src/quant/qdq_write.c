@@ -11,8 +11,8 @@
 #include "quant/qdq_proto.h"
 #include "quant/qparams.h"
 
-/* At most: DequantizeLinear, Flatten + pair, operator, Add, Relu, pair, Flatten at the output. */
-enum { NODES_EACH = 10, TENSORS_EACH = 8 };
+/* At most: two DequantizeLinear, Flatten + pair, operator, Add, Relu, pair, Flatten at the output. */
+enum { NODES_EACH = 11, TENSORS_EACH = 10 };
 
 struct writer {
     const struct qb_qgraph *graph;
@@ -79,6 +79,34 @@ static uint8_t *weight_codes(struct writer *w, const struct qb_qnode *node, size
     return ordered;
 }
 
+/* The bias behind a DequantizeLinear of int32, as ONNX Runtime's quantizer writes it: as many scales as the
+ * weights have, zero points 0. */
+static const char *integer_bias(struct writer *w, const struct qb_qnode *node)
+{
+    const size_t scales = (size_t)node->wei_scale_count, rank = scales > 1;
+    const int64_t dims[1] = {node->oc};
+    float *const scale = qb_arena_array(w->p.arena, scales, sizeof *scale);
+    const int32_t *const zeros = qb_arena_array(w->p.arena, scales, sizeof *zeros);
+    if (!scale || !zeros) {
+        w->p.failed = true;
+        return NULL;
+    }
+    for (size_t k = 0; k < scales; k++) {
+        scale[k] = qb_acc_scale(node, w->graph->nodes[node->src[0]].q.scale, (int)k);
+    }
+    const char *const inputs[3] = {
+        qb_proto_tensor(&w->p, part(w, node, "bias"), QB_PROTO_INT32, 1, dims, node->bia_codes),
+        qb_proto_tensor(&w->p, part(w, node, "bias_scale"), QB_PROTO_FLOAT, rank, dims, scale),
+        qb_proto_tensor(&w->p, part(w, node, "bias_zero_point"), QB_PROTO_INT32, rank, dims, zeros),
+    };
+    const char *const out =
+        qb_proto_node(&w->p, "DequantizeLinear", part(w, node, "bias_dequantize"), NULL, 3, inputs);
+    if (scales > 1) {
+        qb_proto_int(&w->p, "axis", 0);
+    }
+    return out;
+}
+
 /* The dequantized weights and the bias. */
 static enum qb_status weights(struct writer *w, const struct qb_qnode *node, const char *out[2],
                               struct qb_error *err)
@@ -108,7 +136,9 @@ static enum qb_status weights(struct writer *w, const struct qb_qnode *node, con
     if (scales > 1) {
         qb_proto_int(&w->p, "axis", 0);
     }
-    out[1] = qb_proto_tensor(&w->p, part(w, node, "bias"), QB_PROTO_FLOAT, 1, dims, node->bia);
+    out[1] = node->bia_codes
+                 ? integer_bias(w, node)
+                 : qb_proto_tensor(&w->p, part(w, node, "bias"), QB_PROTO_FLOAT, 1, dims, node->bia);
     return QB_OK;
 }
 
@@ -154,6 +184,42 @@ static enum qb_status dense(struct writer *w, const struct qb_qnode *node, const
     return QB_OK;
 }
 
+/* The dequantized constant of number `i`, shaped for a reader of rank 2 or 4; its tensor has the node's name,
+ * by which a reader of the file finds it again. */
+static enum qb_status constant(struct writer *w, int i, bool flat, struct qb_error *err)
+{
+    const struct qb_qnode *const node = &w->graph->nodes[i];
+    if (w->tensors[i]) {
+        return w->flat[i] == flat ? QB_OK
+                                  : qb_fail(err, QB_EUNSUPPORTED,
+                                            "node %s: a constant beside images and beside outputs of a dense "
+                                            "layer, which an ONNX file cannot hold",
+                                            node->name);
+    }
+    const size_t channels = (size_t)node->dst.c;
+    const int64_t flat_dims[1] = {node->dst.c}, image_dims[4] = {1, node->dst.c, 1, 1};
+    const int shift = qb_activation_shift(node->q.dtype);
+    const uint8_t zero = (uint8_t)(node->q.zero_point + shift);
+    uint8_t *const codes = qb_arena_array(w->p.arena, channels, 1);
+    if (!codes) {
+        return qb_fail_memory(err, channels);
+    }
+    for (size_t k = 0; k < channels; k++) {
+        codes[k] = (uint8_t)(node->codes[k] + shift);
+    }
+    const enum qb_proto_type type = code_type(node->q.dtype);
+    const char *const inputs[3] = {
+        qb_proto_tensor(&w->p, part(w, node, "codes"), type, flat ? 1 : 4, flat ? flat_dims : image_dims,
+                        codes),
+        qb_proto_tensor(&w->p, part(w, node, "scale"), QB_PROTO_FLOAT, 0, NULL, &node->q.scale),
+        qb_proto_tensor(&w->p, part(w, node, "zero_point"), type, 0, NULL, &zero),
+    };
+    w->tensors[i] =
+        qb_proto_node(&w->p, "DequantizeLinear", part(w, node, "dequantize"), node->name, 3, inputs);
+    w->flat[i] = flat;
+    return QB_OK;
+}
+
 /* The float operator of node i: its output. */
 static enum qb_status operation(struct writer *w, const struct qb_qnode *node, const char **out,
                                 struct qb_error *err)
@@ -165,13 +231,13 @@ static enum qb_status operation(struct writer *w, const struct qb_qnode *node, c
     case QB_QOP_CONV: return conv(w, node, out, err);
     case QB_QOP_DENSE: return dense(w, node, out, err);
     case QB_QOP_ADD: *out = qb_proto_node(&w->p, "Add", node->name, NULL, 2, src); return QB_OK;
+    case QB_QOP_MUL: *out = qb_proto_node(&w->p, "Mul", node->name, NULL, 2, src); return QB_OK;
     case QB_QOP_RELU: *out = qb_proto_node(&w->p, "Relu", node->name, NULL, 1, src); return QB_OK;
     case QB_QOP_AVGPOOL:
         *out = qb_proto_node(&w->p, "AveragePool", node->name, NULL, 1, src);
         window(w, node);
         return QB_OK;
-    case QB_QOP_MUL:
-    case QB_QOP_CONSTANT: break;
+    case QB_QOP_CONSTANT: break; /* written with its reader */
     }
     return qb_fail(err, QB_EUNSUPPORTED, "node %s: operator number %d has no ONNX form", node->name,
                    (int)node->op);
@@ -183,6 +249,9 @@ static enum qb_status rank(struct writer *w, int i, struct qb_error *err)
     const struct qb_qnode *const node = &w->graph->nodes[i];
     const bool flat = node->src[0] >= 0 && w->flat[node->src[0]];
     const bool image = node->op == QB_QOP_CONV || node->op == QB_QOP_AVGPOOL;
+    if (node->src[1] >= 0 && w->graph->nodes[node->src[1]].op == QB_QOP_CONSTANT) {
+        QB_TRY(constant(w, node->src[1], flat, err));
+    }
     if ((flat && image) || (node->src[1] >= 0 && w->flat[node->src[1]] != (image ? false : flat))) {
         return qb_fail(
             err, QB_EUNSUPPORTED,
@@ -197,8 +266,8 @@ static enum qb_status write_node(struct writer *w, int i, struct qb_error *err)
 {
     const struct qb_qnode *const node = &w->graph->nodes[i];
     const char *source = NULL;
-    if (node->bia_codes) {
-        return qb_fail(err, QB_EUNSUPPORTED, "node %s: its integer bias has no QDQ form", node->name);
+    if (node->op == QB_QOP_CONSTANT) {
+        return QB_OK;
     }
     QB_TRY(rank(w, i, err));
     QB_TRY(operation(w, node, &source, err));

@@ -3,11 +3,6 @@
 
 #include <stdlib.h>
 
-static int operands(enum qb_op op)
-{
-    return op == QB_OP_INPUT ? 0 : op == QB_OP_ADD ? 2 : 1;
-}
-
 static enum qb_status check_node(const struct qb_graph *graph, int i, struct qb_error *err)
 {
     const struct qb_node *const node = &graph->nodes[i];
@@ -37,7 +32,7 @@ static enum qb_status check_node(const struct qb_graph *graph, int i, struct qb_
                        "pool are expected",
                        graph->path, node->name, qb_op_name(node->op));
     }
-    for (int s = 0; s < operands(node->op); s++) {
+    for (int s = 0; s < qb_op_sources(node->op); s++) {
         if (node->src[s] < 0 || node->src[s] >= i) {
             return qb_fail(err, QB_EINPUT,
                            "%s: node \"%s\" reads node %d; a node before its own number %d is expected",
@@ -56,7 +51,7 @@ static void measure(const struct qb_graph *graph, struct shape *shape)
 {
     for (int i = 0; i < graph->count; i++) {
         shape[i] = (struct shape){.depth = 0, .reader = -1};
-        for (int s = 0; s < operands(graph->nodes[i].op); s++) {
+        for (int s = 0; s < qb_op_sources(graph->nodes[i].op); s++) {
             struct shape *const from = &shape[graph->nodes[i].src[s]];
             from->reader = from->reader == -1 ? i : -2;
             shape[i].depth = from->depth + 1 > shape[i].depth ? from->depth + 1 : shape[i].depth;

@@ -277,10 +277,10 @@ static void test_refused(void **state)
         const char *needle;
     } cases[] = {
         {other_scale,
-         "node 'node_r_q' (DequantizeLinear): scale, zero point and type are expected to be those of the "
-         "QuantizeLinear before it, 'node_r_q_codes'"},
+         "node 'node_r_q' (DequantizeLinear): scale, zero point and type of 'r_q_codes' are expected to be "
+         "those of the node that makes it, 'node_r_q_codes'"},
         {other_zero, "node 'node_r_q' (DequantizeLinear): scale, zero point"},
-        {reads_codes, "node 'node_c' (Conv): input 'x_q_codes' is the integer output of a QuantizeLinear"},
+        {reads_codes, "node 'node_c' (Conv): input 'x_q_codes' holds integers, of a QuantizeLinear"},
         {float_source, "node 'node_x_q' (DequantizeLinear): input 'x' is float"},
         {per_channel_activation, "node 'node_x_q_codes' (QuantizeLinear): 4 scales for an activation"},
         {input_channel_scales, "node 'node_c' (Conv): its weights have a scale for each input channel"},

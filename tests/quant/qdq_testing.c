@@ -89,3 +89,68 @@ struct qb_qgraph *qbt_odd_qgraph(void)
     give_weights(q, &n[5], 1, 5, 1);
     return q;
 }
+
+static void give_constant(struct qb_qgraph *graph, struct qb_qnode *node, int channels)
+{
+    uint8_t *const codes = qb_arena_array(graph->arena, (size_t)channels, 1);
+    for (int k = 0; k < channels; k++) {
+        codes[k] = (uint8_t)(250 - 77 * k);
+    }
+    node->codes = codes;
+}
+
+static void give_integer_bias(struct qb_qgraph *graph, struct qb_qnode *node)
+{
+    int32_t *const codes = qb_arena_array(graph->arena, (size_t)node->oc, sizeof *codes);
+    float *const bia = qb_arena_array(graph->arena, (size_t)node->oc, sizeof *bia);
+    for (int k = 0; k < node->oc; k++) {
+        codes[k] = 12345 * k - 23456;
+    }
+    node->bia_codes = codes;
+    qb_bia_of_codes(node, graph->nodes[node->src[0]].q.scale, bia);
+    node->bia = bia;
+}
+
+struct qb_qgraph *qbt_ort_qgraph(void)
+{
+    enum { INPUT, CONV, FACTOR, PRODUCT, RELU, POOL, DENSE, ADDEND, SUM, COUNT };
+    static const struct {
+        enum qb_qop op;
+        int src[2];
+        struct qb_shape dst;
+    } rows[COUNT] = {
+        {QB_QOP_INPUT, {-1, -1}, {6, 8, 2}},      {QB_QOP_CONV, {INPUT, -1}, {3, 4, 3}},
+        {QB_QOP_CONSTANT, {-1, -1}, {1, 1, 3}},   {QB_QOP_MUL, {CONV, FACTOR}, {3, 4, 3}},
+        {QB_QOP_RELU, {PRODUCT, -1}, {3, 4, 3}},  {QB_QOP_AVGPOOL, {RELU, -1}, {2, 3, 3}},
+        {QB_QOP_DENSE, {POOL, -1}, {1, 1, 5}},    {QB_QOP_CONSTANT, {-1, -1}, {1, 1, 5}},
+        {QB_QOP_ADD, {DENSE, ADDEND}, {1, 1, 5}},
+    };
+    struct qb_arena *const arena = qb_arena_create();
+    struct qb_qgraph *const q = qb_arena_array(arena, 1, sizeof *q);
+    struct qb_qnode *const n = qb_arena_array(arena, COUNT, sizeof *n);
+    *q = (struct qb_qgraph){.arena = arena,
+                            .scheme = "ort",
+                            .arithmetic = QB_ARITHMETIC_ORT,
+                            .nodes = n,
+                            .count = COUNT,
+                            .model_sha256 = "",
+                            .calibration_hash = ""};
+    for (int i = 0; i < COUNT; i++) {
+        n[i] = (struct qb_qnode){.op = rows[i].op,
+                                 .name = qb_arena_printf(arena, "node %d", i),
+                                 .src = {rows[i].src[0], rows[i].src[1]},
+                                 .dst = rows[i].dst,
+                                 .q = {0.5f + (float)i, 3 * i, QB_QINT8, -128, 127}};
+    }
+    n[CONV].kh = 2, n[CONV].kw = 3, n[CONV].stride_h = n[CONV].stride_w = 2;
+    n[CONV].pad_l = n[CONV].pad_b = 1;
+    n[POOL].kh = n[POOL].kw = 2, n[POOL].stride_h = n[POOL].stride_w = 1;
+    n[SUM].relu = true;
+    give_weights(q, &n[CONV], 3, 2, 6);
+    give_weights(q, &n[DENSE], 5, 18, 1);
+    give_integer_bias(q, &n[CONV]);
+    give_integer_bias(q, &n[DENSE]);
+    give_constant(q, &n[FACTOR], 3);
+    give_constant(q, &n[ADDEND], 5);
+    return q;
+}

@@ -16,4 +16,9 @@ struct qb_qgraph *qbt_write_and_read(const struct qb_qgraph *graph, const char *
  */
 struct qb_qgraph *qbt_odd_qgraph(void);
 
+/* Arithmetic ort, qint8: input 6x8x2 -> conv -> mul by a constant -> relu and avgpool with scales of their
+ * own
+ * -> dense -> add a constant; integer biases. */
+struct qb_qgraph *qbt_ort_qgraph(void);
+
 #endif

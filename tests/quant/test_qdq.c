@@ -212,6 +212,50 @@ static void flat_tensors_read_as_images(void **state)
     qb_qgraph_free(q);
 }
 
+/* What only arithmetic ort has: integer biases, constants, products, pools and ReLUs that rescale. */
+static void runtime_graphs(void **state)
+{
+    (void)state;
+    struct qb_qgraph *const q = qbt_ort_qgraph();
+    assert_round_trip(q);
+    struct qb_error err;
+    char *const dir = qbt_mkdtemp(), *const path = qb_path_join(dir, "q.onnx");
+    struct qb_qgraph *const read = qbt_write_and_read(q, path);
+    for (int i = 0; i < q->count; i++) {
+        const struct qb_qnode *const a = &q->nodes[i], *const b = &read->nodes[i];
+        if (a->bia_codes) {
+            assert_memory_equal(a->bia_codes, b->bia_codes, (size_t)a->oc * sizeof *a->bia_codes);
+            assert_memory_equal(a->bia, b->bia, (size_t)a->oc * sizeof *a->bia);
+        }
+    }
+    /* Types decide results: another one is another network. */
+    char hash[QB_HASH64_HEX], other[QB_HASH64_HEX];
+    qb_qgraph_hash(q, hash);
+    q->nodes[3].q.dtype = QB_QUINT8;
+    qb_qgraph_hash(q, other);
+    assert_string_not_equal(hash, other);
+    /* One constant cannot stand beside an image and a flat tensor. */
+    q->nodes[7] = q->nodes[2];
+    q->nodes[8].src[1] = 2;
+    q->nodes[7].name = "another";
+    qbt_error(qb_qdq_write(q, path, &err), QB_EUNSUPPORTED, &err, "node node 2: a constant beside images");
+    qb_qgraph_free(read);
+    qb_qgraph_free(q);
+    free(path);
+    qbt_rmtree(dir);
+}
+
+static void runtime_scheme(void **state)
+{
+    (void)state;
+    struct qb_scheme scheme = qbt_fbgemm();
+    scheme.arithmetic = QB_ARITHMETIC_ORT;
+    assert_scheme_round_trip(&scheme);
+    scheme.activations.dtype = QB_QINT8;
+    scheme.weights.observer = "minmax";
+    assert_scheme_round_trip(&scheme);
+}
+
 static void unwritable_folder(void **state)
 {
     (void)state;
@@ -238,6 +282,8 @@ int main(void)
         cmocka_unit_test(activations_of_few_bits_have_no_file),
         cmocka_unit_test(names_that_a_file_cannot_hold),
         cmocka_unit_test(flat_tensors_read_as_images),
+        cmocka_unit_test(runtime_graphs),
+        cmocka_unit_test(runtime_scheme),
         cmocka_unit_test(unwritable_folder),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
