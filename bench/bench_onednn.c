@@ -109,7 +109,7 @@ static void run_primitive(struct gbench_run *run, void *ctx)
         status = add_conv(list, p, &err);
     }
     while (status == QB_OK && gbench_next(run)) {
-        status = qb_dnnl_list_run(list, NULL, p->batch, NULL, NULL, &err);
+        status = qb_dnnl_list_run(list, NULL, p->batch, NULL, &err);
     }
     if (status == QB_OK) {
         gbench_label(run, list->latest);

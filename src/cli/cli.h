@@ -24,6 +24,7 @@ int cmd_inspect(int argc, char **argv);
 int cmd_report(int argc, char **argv);
 int cmd_fetch(int argc, char **argv);
 int cmd_schemes(int argc, char **argv);
+int cmd_profile(int argc, char **argv);
 int cmd_env(int argc, char **argv);
 
 /* "qbench: text" on stderr; returns the exit code of the status. */

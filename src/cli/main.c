@@ -18,6 +18,7 @@ static const struct cli_command commands[] = {
     {"quantize", "calibrate and quantize a model, write a QDQ ONNX file", cmd_quantize},
     {"evaluate", "accuracy of a float or quantized model, overall and per class", cmd_evaluate},
     {"inspect", "every layer of a model: shapes, parameters, MACs, ranges, scales", cmd_inspect},
+    {"profile", "where the time of one image goes, layer by layer, engine beside engine", cmd_profile},
     {"report", "views of stored results: text, Markdown, CSV, JSON, SVG", cmd_report},
     {"fetch", "bring CIFAR-10 to the cache folder", cmd_fetch},
     {"schemes", "the schemes that are there, and what they reproduce", cmd_schemes},

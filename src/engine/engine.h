@@ -42,6 +42,11 @@ struct qb_saturation {
     uint64_t accumulators; /* output values that hold such a pair */
 };
 
+/* Called when the work of `node` is done: the time since the previous call, or since the start of the run,
+ * was spent on it. Work fused into one piece is one call, for the last of its nodes; a node may have several.
+ */
+typedef void qb_step_fn(void *ctx, int node);
+
 struct qb_engine;
 
 struct qb_engine_ops {
@@ -70,6 +75,8 @@ struct qb_engine {
     const char *isa;            /* ISA in effect as the engine knows it, for the row */
     qb_tap_fn *tap; /* NULL: none. Set before run; engines that fuse a tensor away never show it */
     void *tap_ctx;
+    qb_step_fn *step; /* NULL: none. Only for engines of one thread, runs of one image, without a tap */
+    void *step_ctx;
     const struct qb_saturation *saturation; /* [nodes of the graph]; NULL: accumulation is exact */
 };
 

@@ -33,11 +33,6 @@ static size_t params_of(const struct qb_qnode *node)
     return weight_count(node) + (has_weights(node) ? (size_t)node->oc : 0);
 }
 
-static uint64_t macs_of(const struct qb_qnode *node)
-{
-    return weight_count(node) * (uint64_t)node->dst.h * (uint64_t)node->dst.w;
-}
-
 static size_t total_params(const struct qb_qgraph *graph)
 {
     size_t params = 0;
@@ -51,7 +46,7 @@ static uint64_t total_macs(const struct qb_qgraph *graph)
 {
     uint64_t macs = 0;
     for (int i = 0; i < graph->count; i++) {
-        macs += macs_of(&graph->nodes[i]);
+        macs += qb_qnode_macs(&graph->nodes[i]);
     }
     return macs;
 }
@@ -168,7 +163,7 @@ static json_t *layer_json(const struct qb_qgraph *graph, const struct qb_qnode *
     qb_json_put(layer, "relu", json_boolean(n->relu), failed);
     qb_json_put(layer, "fused_add", json_boolean(n->fused_add), failed);
     qb_json_put(layer, "params", json_integer((json_int_t)params_of(n)), failed);
-    qb_json_put(layer, "macs", json_integer((json_int_t)macs_of(n)), failed);
+    qb_json_put(layer, "macs", json_integer((json_int_t)qb_qnode_macs(n)), failed);
     qb_json_put(layer, "scale", qb_json_real((double)n->q.scale), failed);
     qb_json_put(layer, "scale_hex", hex_json(n->q.scale), failed);
     qb_json_put(layer, "zero_point", json_integer(n->q.zero_point + activation_shift(n->q.dtype)), failed);
@@ -227,7 +222,7 @@ static void add_layer_row(struct qb_table *table, const struct qb_qnode *n)
     }
     if (has_weights(n)) {
         qb_table_number(table, params_of(n));
-        qb_table_number(table, macs_of(n));
+        qb_table_number(table, qb_qnode_macs(n));
     } else {
         qb_table_cell(table, "-");
         qb_table_cell(table, "-");

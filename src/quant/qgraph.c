@@ -81,6 +81,11 @@ static size_t weight_count(const struct qb_qnode *node)
     return taps * (size_t)node->ic * (size_t)node->oc;
 }
 
+uint64_t qb_qnode_macs(const struct qb_qnode *node)
+{
+    return has_weights(node) ? weight_count(node) * (uint64_t)node->dst.h * (uint64_t)node->dst.w : 0;
+}
+
 size_t qb_qgraph_bytes(const struct qb_qgraph *graph)
 {
     size_t bytes = 0;

@@ -121,6 +121,9 @@ static inline int qb_qgraph_logits(const struct qb_qgraph *graph)
 /* Index by name, -1 if absent. */
 int qb_qgraph_find(const struct qb_qgraph *graph, const char *name);
 
+/* Multiply-accumulates of one image. */
+uint64_t qb_qnode_macs(const struct qb_qnode *node);
+
 /* Bytes that the parameters take: weights and constants one byte, biases and weight scales four, zero points
  * one each. */
 size_t qb_qgraph_bytes(const struct qb_qgraph *graph);

@@ -86,6 +86,22 @@ static void table_files_and_a_free_repeat(void **state)
     e2e_free(&r);
 }
 
+static void a_profile_has_every_layer(void **state)
+{
+    (void)state;
+    struct e2e_result r = e2e_run(no_data, "profile --seconds 1");
+    assert_int_equal(r.code, 0);
+    assert_non_null(strstr(r.out, "\nconv_2 "));
+    assert_non_null(strstr(r.out, "in add")); /* natively a part of the addition */
+    assert_non_null(strstr(r.out, "\ndense "));
+    assert_non_null(strstr(r.out, "\nwhole run "));
+    e2e_free(&r);
+    r = e2e_run(no_data, "profile --seconds 1 --scheme fp32 --engine onednn,reference --format json");
+    assert_int_equal(r.code, 0);
+    assert_non_null(strstr(r.out, "\"engine\": \"reference\""));
+    e2e_free(&r);
+}
+
 static void dry_run_writes_nothing(void **state)
 {
     (void)state;
@@ -143,6 +159,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(table_files_and_a_free_repeat),
+        cmocka_unit_test(a_profile_has_every_layer),
         cmocka_unit_test(dry_run_writes_nothing),
         cmocka_unit_test(interrupted_and_resumed),
         cmocka_unit_test(lists),

@@ -138,6 +138,17 @@ static void run_image(const struct job *job, int worker, int index)
                        job->logits + (size_t)index * (size_t)e->base.classes);
 }
 
+/* The same, telling after every step. */
+static void run_watched(struct native *e, const struct job *job)
+{
+    for (int i = 0; i < e->plan.count; i++) {
+        qb_native_plan_step(&e->plan, &e->plan.steps[i], e->workspaces[0], e->workspaces[0] + e->plan.scratch,
+                            job->images);
+        e->base.step(e->base.step_ctx, e->plan.steps[i].node);
+    }
+    qb_native_plan_logits(&e->plan, e->workspaces[0], job->logits);
+}
+
 static void run_images(void *ctx, int worker)
 {
     struct job *const job = ctx;
@@ -222,6 +233,10 @@ static enum qb_status run(struct qb_engine *engine, const uint8_t *images, int n
     struct job job = {.engine = e, .images = images, .logits = logits, .n = n};
     if (engine->tap) {
         return run_with_taps(e, &job, n, err);
+    }
+    if (engine->step) {
+        run_watched(e, &job);
+        return QB_OK;
     }
     const bool divided = n < e->threads && e->split.divided;
     if (divided) {

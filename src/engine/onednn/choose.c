@@ -182,7 +182,7 @@ static void warm_buffers(struct qb_dnnl_list *list)
         noise[i] = (uint8_t)(state >> 24);
     }
     struct qb_error err;
-    if (qb_dnnl_list_run(list, noise, list->batch, NULL, NULL, &err) != QB_OK) {
+    if (qb_dnnl_list_run(list, noise, list->batch, NULL, &err) != QB_OK) {
         qb_dnnl_list_fail(list, err.status, "%s", err.text);
     }
     list->images = NULL;

@@ -342,8 +342,18 @@ static void run_own(const struct qb_dnnl_step *step, size_t units, int threads)
     }
 }
 
-enum qb_status qb_dnnl_list_run(struct qb_dnnl_list *list, const uint8_t *images, int n, qb_tap_fn *tap,
-                                void *tap_ctx, struct qb_error *err)
+static void tell(const struct qb_engine *watched, const struct qb_dnnl_step *step, int n)
+{
+    if (watched->tap) {
+        watched->tap(watched->tap_ctx, step->node, step->tensor, step->tensor_count * (size_t)n);
+    }
+    if (watched->step) {
+        watched->step(watched->step_ctx, step->node);
+    }
+}
+
+enum qb_status qb_dnnl_list_run(struct qb_dnnl_list *list, const uint8_t *images, int n,
+                                const struct qb_engine *watched, struct qb_error *err)
 {
     const int threads_before = omp_get_max_threads();
     dnnl_status_t status = dnnl_success;
@@ -356,8 +366,8 @@ enum qb_status qb_dnnl_list_run(struct qb_dnnl_list *list, const uint8_t *images
         } else {
             status = dnnl_primitive_execute(step->primitive, list->stream, step->arg_count, step->args);
         }
-        if (tap && step->node >= 0 && status == dnnl_success) {
-            tap(tap_ctx, step->node, step->tensor, step->tensor_count * (size_t)n);
+        if (watched && step->node >= 0 && status == dnnl_success) {
+            tell(watched, step, n);
         }
     }
     if (status == dnnl_success) {

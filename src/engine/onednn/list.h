@@ -69,9 +69,10 @@ enum qb_status qb_dnnl_list_finish(struct qb_dnnl_list *list, struct qb_error *e
 /* Accepts NULL. */
 void qb_dnnl_list_free(struct qb_dnnl_list *list);
 
-/* Runs the steps on n <= batch images; `tap` (or NULL) sees each finished tensor. */
-enum qb_status qb_dnnl_list_run(struct qb_dnnl_list *list, const uint8_t *images, int n, qb_tap_fn *tap,
-                                void *tap_ctx, struct qb_error *err);
+/* Runs the steps on n <= batch images; the tap and the step of `watched` (NULL: nobody's) see each finished
+ * tensor. */
+enum qb_status qb_dnnl_list_run(struct qb_dnnl_list *list, const uint8_t *images, int n,
+                                const struct qb_engine *watched, struct qb_error *err);
 
 /* Remembers the first failure; returns the list's status. */
 enum qb_status qb_dnnl_list_fail(struct qb_dnnl_list *list, enum qb_status status, const char *format, ...)

@@ -59,7 +59,7 @@ static enum qb_status run(struct qb_engine *base, const uint8_t *images, int n, 
         list = engine->unfused;
         result = engine->unfused_logits;
     }
-    QB_TRY(qb_dnnl_list_run(list, images, n, base->tap, base->tap_ctx, err));
+    QB_TRY(qb_dnnl_list_run(list, images, n, base, err));
     memcpy(logits, result, (size_t)n * (size_t)base->classes * sizeof *logits);
     return QB_OK;
 }

@@ -87,6 +87,7 @@ static void forward(const struct qb_runner *runner, const uint8_t *image, void *
         case QB_OP_SOFTMAX: run_softmax(src, (size_t)s.h * (size_t)s.w, (size_t)s.c, dst); break;
         default: break; /* refused by qb_check_graph */
         }
+        qb_runner_step(runner, i);
     }
     memcpy(logits, tensors[net->logits], runner->counts[net->logits] * sizeof *logits);
 }

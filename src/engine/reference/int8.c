@@ -175,6 +175,7 @@ static void forward(const struct qb_runner *runner, const uint8_t *image, void *
         case QB_QOP_AVGPOOL: run_avgpool(graph, n, &layer->pool, src0, dst); break;
         case QB_QOP_CONSTANT: memcpy(dst, n->codes, count); break;
         }
+        qb_runner_step(runner, i);
     }
     const int last = qb_qgraph_logits(graph);
     const uint8_t *const codes = tensors[last];

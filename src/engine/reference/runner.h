@@ -46,6 +46,14 @@ enum qb_status qb_runner_run(struct qb_engine *engine, const uint8_t *images, in
 /* Accepts NULL. */
 void qb_runner_destroy(struct qb_engine *engine);
 
+/* Tells whoever watches that `node` is done. */
+static inline void qb_runner_step(const struct qb_runner *runner, int node)
+{
+    if (runner->base.step) {
+        runner->base.step(runner->base.step_ctx, node);
+    }
+}
+
 /* Memory of the runner's arena; on failure NULL, and err is set. */
 void *qb_runner_array(struct qb_runner *runner, size_t count, size_t size, struct qb_error *err);
 
