@@ -82,6 +82,23 @@ static enum qb_status quantize(const struct options *o, struct work *w, struct q
     return pipeline_quantize(w->model.graph, &scheme, &calibration, &cli_progress, &w->model.qgraph, err);
 }
 
+/* Before anything is calibrated. */
+static enum qb_status check_engines(const struct options *o, struct work *w, struct qb_error *err)
+{
+    char *rest = o->engines ? qb_arena_strdup(w->arena, o->engines) : NULL;
+    if (o->engines && !rest) {
+        return qb_fail_memory(err, strlen(o->engines));
+    }
+    int count = 0;
+    for (char *name; (name = strsep(&rest, ",")) != NULL; count++) {
+        if (!qb_engine_find(name, err)) {
+            return err->status;
+        }
+    }
+    return count <= MOST_ENGINES ? QB_OK
+                                 : qb_fail(err, QB_EINPUT, "--engine: %d engines at most", MOST_ENGINES);
+}
+
 static enum qb_status make_engines(const struct options *o, struct work *w, struct qb_error *err)
 {
     const char *const names = o->engines ? o->engines : w->model.qgraph ? "native,onednn" : "onednn";
@@ -92,9 +109,6 @@ static enum qb_status make_engines(const struct options *o, struct work *w, stru
     const struct qb_engine_options options = {.isa = w->isa, .threads = 1, .batch = 1, .impl = o->impl};
     char *rest = list;
     for (char *name; (name = strsep(&rest, ",")) != NULL;) {
-        if (w->count == MOST_ENGINES) {
-            return qb_fail(err, QB_EINPUT, "--engine: %d engines at most", MOST_ENGINES);
-        }
         const enum qb_status status = qb_engine_create(name, w->model.qgraph ? NULL : w->model.graph,
                                                        w->model.qgraph, &options, &w->engines[w->count], err);
         if (status == QB_OK) {
@@ -172,6 +186,7 @@ static enum qb_status profile(const struct options *o, struct work *w, struct qb
     if (!w->arena) {
         return qb_fail_memory(err, sizeof(void *));
     }
+    QB_TRY(check_engines(o, w, err));
     QB_TRY(qb_cpu_select(o->isa, &w->isa, err));
     QB_TRY(pipeline_model_load(o->model, &w->model, err));
     QB_TRY(pipeline_data(o->data_dir, QB_SPLIT_TEST, &w->test, err));
