@@ -16,7 +16,7 @@
 enum { OPT_SECONDS = 256, MOST_ENGINES = 8 };
 
 struct options {
-    const char *model, *scheme, *engines, *isa, *impl, *data_dir;
+    const char *model, *scheme, *engines, *isa, *impl, *data_dir, *arithmetic;
     double seconds;
     bool json;
 };
@@ -31,6 +31,8 @@ static const struct argp_option option_list[] = {
     {"isa", 'i', "NAME", 0,
      "cap of the instruction set: ref, avx2, avxvnni, avx512vnni, amx (default: best, or $QB_ISA)", 0},
     {"impl", 'I', "NAME", 0, "oneDNN implementation: default, fastest, or a part of a name", 0},
+    {"arithmetic", 'a', "NAME", 0,
+     "of a quantized file that does not say: ort (default, ONNX Runtime's), fbgemm, onednn or tflite", 0},
     {"seconds", OPT_SECONDS, "S", 0, "how long to measure (default 2)", 0},
     {"data-dir", 'd', "DIR", 0, "folder with CIFAR-10", 0},
     {"format", 'f', "FORMAT", 0, "text (default) or json", 0},
@@ -45,6 +47,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     case 's': o->scheme = arg; return 0;
     case 'e': o->engines = arg; return 0;
     case 'i': o->isa = arg; return 0;
+    case 'a': o->arithmetic = arg; return 0;
     case 'I': o->impl = arg; return 0;
     case 'd': o->data_dir = arg; return 0;
     case OPT_SECONDS: o->seconds = (double)cli_number(state, "--seconds", arg, 1, 3600); return 0;
@@ -188,7 +191,7 @@ static enum qb_status profile(const struct options *o, struct work *w, struct qb
     }
     QB_TRY(check_engines(o, w, err));
     QB_TRY(qb_cpu_select(o->isa, &w->isa, err));
-    QB_TRY(pipeline_model_load(o->model, &w->model, err));
+    QB_TRY(pipeline_model_load(o->model, o->arithmetic, &w->model, err));
     QB_TRY(pipeline_data(o->data_dir, QB_SPLIT_TEST, &w->test, err));
     pipeline_tell_synthetic();
     QB_TRY(quantize(o, w, err));
