@@ -211,24 +211,6 @@ static enum qb_status write_arrays(const struct options *o, const struct qb_outp
                           : QB_OK;
 }
 
-/* --accumulate into the graph. */
-static enum qb_status set_accumulate(const struct options *o, struct pipeline_model *model,
-                                     struct qb_error *err)
-{
-    if (!o->accumulate) {
-        return QB_OK;
-    }
-    if (!model->qgraph) {
-        return qb_fail(err, QB_EINPUT, "--accumulate: %s is a float model; a quantized one is expected",
-                       o->model);
-    }
-    if (!qb_accumulate_parse(o->accumulate, model->qgraph->arithmetic, &model->qgraph->accumulate)) {
-        return qb_fail(err, QB_EINPUT, "--accumulate: \"%.60s\" is not one of " QB_ACCUMULATE_NAMES,
-                       o->accumulate);
-    }
-    return QB_OK;
-}
-
 /* Without --engine: the fastest that can. */
 static const char *default_engine(const struct pipeline_model *model)
 {
@@ -253,7 +235,10 @@ static enum qb_status evaluate(const struct options *o, struct qb_error *err)
         status = pipeline_model_load(o->model, o->arithmetic, &model, err);
     }
     if (status == QB_OK) {
-        status = set_accumulate(o, &model, err);
+        status = !model.qgraph && o->accumulate
+                     ? qb_fail(err, QB_EINPUT,
+                               "--accumulate: %s is a float model; a quantized one is expected", o->model)
+                     : pipeline_accumulate(o->accumulate, model.qgraph, err);
     }
     if (status == QB_OK) {
         status = pipeline_data(o->data_dir, QB_SPLIT_TEST, &set, err);

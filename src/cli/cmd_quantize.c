@@ -5,17 +5,16 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "cli/pipeline.h"
+#include "cli/calibration_options.h"
 #include "cli/share.h"
 #include "quant/inspect.h"
 #include "quant/qdq.h"
 
-enum { OPT_PER_CLASS = 256, OPT_BATCH, OPT_SEED, OPT_DTYPE, OPT_INSPECT, OPT_QPARAMS };
+enum { OPT_DTYPE = 256, OPT_INSPECT };
 
 struct options {
-    const char *model, *scheme, *output, *calib, *data_dir, *qparams;
-    unsigned per_class, seed;
-    int batch;
+    struct calibration_options calibration;
+    const char *model, *scheme, *output;
     bool uint8, inspect_only, json;
 };
 
@@ -23,15 +22,7 @@ static const struct argp_option option_list[] = {
     {"model", 'm', "FILE", 0, "a float ONNX model, a Keras .h5 or a .tflite file; required", 0},
     {"scheme", 's', "NAME", 0, "a scheme of `qbench schemes`, or a scheme file; required", 0},
     {"output", 'o', "FILE", 0, "the QDQ ONNX file to write; required unless --inspect-only", 0},
-    {"calib", 'c', "SAMPLER", 0, "first (default), random, or a .npy or text file of training image indices",
-     0},
-    {"samples-per-class", OPT_PER_CLASS, "N", 0, "calibration images of each class (default 100)", 0},
-    {"batch-size", OPT_BATCH, "N", 0, "calibration batch (default 32); observers see one batch at a time", 0},
-    {"seed", OPT_SEED, "N", 0, "seed of --calib random (default 42)", 0},
-    {"data-dir", 'd', "DIR", 0, "folder with CIFAR-10: the binary or the Python version", 0},
     {"dtype", OPT_DTYPE, "TYPE", 0, "weights: int8 (default) or uint8", 0},
-    {"qparams", OPT_QPARAMS, "FILE", 0,
-     "take activation scales and zero points from this JSON file instead of calibrating", 0},
     {"inspect-only", OPT_INSPECT, NULL, 0, "print scales and zero points, write nothing", 0},
     {"format", 'f', "FORMAT", 0, "form of --inspect-only: text (default) or json", 0},
     {0},
@@ -41,17 +32,10 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 {
     struct options *const o = state->input;
     switch (key) {
+    case ARGP_KEY_INIT: state->child_inputs[0] = &o->calibration; return 0;
     case 'm': o->model = arg; return 0;
     case 's': o->scheme = arg; return 0;
     case 'o': o->output = arg; return 0;
-    case 'c': o->calib = arg; return 0;
-    case OPT_PER_CLASS:
-        o->per_class = (unsigned)cli_number(state, "--samples-per-class", arg, 1, 5000);
-        return 0;
-    case OPT_BATCH: o->batch = (int)cli_number(state, "--batch-size", arg, 1, 10000); return 0;
-    case OPT_SEED: o->seed = (unsigned)cli_number(state, "--seed", arg, 0, 4294967295L); return 0;
-    case 'd': o->data_dir = arg; return 0;
-    case OPT_QPARAMS: o->qparams = arg; return 0;
     case OPT_INSPECT: o->inspect_only = true; return 0;
     case 'f': o->json = cli_is_json(state, arg); return 0;
     case OPT_DTYPE:
@@ -94,10 +78,8 @@ static enum qb_status quantize(const struct options *o, struct qb_error *err)
     struct qb_scheme scheme = {0};
     struct qb_graph *graph = NULL;
     struct qb_qgraph *qgraph = NULL;
-    struct qb_sampler sampler = {.per_class = o->per_class, .seed = o->seed};
-    qb_sampler_parse(o->calib, &sampler);
-    const struct pipeline_calibration calibration = {
-        .sampler = &sampler, .batch_size = o->batch, .data_dir = o->data_dir, .qparams = o->qparams};
+    struct qb_sampler sampler;
+    const struct pipeline_calibration calibration = calibration_of(&o->calibration, &sampler);
     struct qb_arena *const arena = qb_arena_create();
     enum qb_status status = arena ? load_scheme(o, arena, &scheme, err) : qb_fail_memory(err, sizeof(void *));
     if (status == QB_OK && scheme.fp32) {
@@ -142,6 +124,7 @@ static enum qb_status quantize(const struct options *o, struct qb_error *err)
 
 int cmd_quantize(int argc, char **argv)
 {
+    static const struct argp_child children[] = {{&calibration_argp, 0, NULL, 1}, {0}};
     static const struct argp argp = {
         option_list,
         parse,
@@ -149,10 +132,10 @@ int cmd_quantize(int argc, char **argv)
         "Calibrates a float model on training images, quantizes it under a scheme and writes an "
         "ONNX file with QuantizeLinear / DequantizeLinear pairs, which `qbench evaluate`, ONNX "
         "Runtime and Netron open.",
-        NULL,
+        children,
         NULL,
         NULL};
-    struct options o = {.calib = "first", .per_class = 100, .seed = 42, .batch = 32};
+    struct options o = {.calibration = CALIBRATION_DEFAULTS};
     cli_parse(&argp, argc, argv, &o);
     struct qb_error err = {0};
     return quantize(&o, &err) == QB_OK ? 0 : cli_error(&err);

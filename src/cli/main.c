@@ -19,6 +19,8 @@ static const struct cli_command commands[] = {
     {"evaluate", "accuracy of a float or quantized model, overall and per class", cmd_evaluate},
     {"inspect", "every layer of a model: shapes, parameters, MACs, ranges, scales", cmd_inspect},
     {"profile", "where the time of one image goes, layer by layer, engine beside engine", cmd_profile},
+    {"sensitivity", "which layer costs the accuracy: each quantized alone, each kept float", cmd_sensitivity},
+    {"trace", "every tensor of one image, integer and float, as .npy files with statistics", cmd_trace},
     {"report", "views of stored results: text, Markdown, CSV, JSON, SVG", cmd_report},
     {"fetch", "bring CIFAR-10 to the cache folder", cmd_fetch},
     {"schemes", "the schemes that are there, and what they reproduce", cmd_schemes},
@@ -30,7 +32,7 @@ static void usage(FILE *out)
 {
     fputs("Usage: qbench COMMAND [OPTION...]\n\n", out);
     for (int i = 0; i < COMMANDS; i++) {
-        fprintf(out, "  %-10s %s\n", commands[i].name, commands[i].summary);
+        fprintf(out, "  %-12s %s\n", commands[i].name, commands[i].summary);
     }
     fputs("\n`qbench COMMAND --help` explains one. Exit codes: 0 fine; 1 a row failed or a verdict is "
           "negative;\n"

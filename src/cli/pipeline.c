@@ -328,6 +328,13 @@ void pipeline_model_free(struct pipeline_model *model)
     *model = (struct pipeline_model){0};
 }
 
+enum qb_status pipeline_accumulate(const char *name, struct qb_qgraph *qgraph, struct qb_error *err)
+{
+    return !name || qb_accumulate_parse(name, qgraph->arithmetic, &qgraph->accumulate)
+               ? QB_OK
+               : qb_fail(err, QB_EINPUT, "--accumulate: \"%.60s\" is not one of " QB_ACCUMULATE_NAMES, name);
+}
+
 size_t pipeline_fp32_bytes(const struct qb_graph *graph)
 {
     size_t params = 0;

@@ -52,6 +52,10 @@ enum qb_status pipeline_model_load(const char *path, const char *arithmetic, str
                                    struct qb_error *err);
 void pipeline_model_free(struct pipeline_model *model);
 
+/* Option --accumulate: sums of `qgraph` in place of its own; NULL: as they are. An unknown name lists those
+ * that exist. */
+enum qb_status pipeline_accumulate(const char *name, struct qb_qgraph *qgraph, struct qb_error *err);
+
 /* Bytes of the parameters: as floats, and as the model holds them (the same for a float model). */
 size_t pipeline_fp32_bytes(const struct qb_graph *graph);
 size_t pipeline_model_bytes(const struct pipeline_model *model);

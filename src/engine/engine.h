@@ -15,6 +15,15 @@
 #include "model/graph.h"
 #include "quant/qgraph.h"
 
+/* Simulated quantization of one node of a float graph. The engine packs the weights when it is made and reads
+ * the flags in each run: whoever made it may change them in between. */
+struct qb_fake {
+    bool weights_on, tensor_on;
+    const float *wei, *bia; /* quantized and dequantized, in the order of the node's own; NULL: it has none */
+    struct qb_qparams
+        q; /* of its tensor: x becomes scale * (clamp(rne(x / scale) + zero_point, 0, 255) - zero_point) */
+};
+
 struct qb_engine_options {
     enum qb_isa isa; /* cap; engines that cannot honour it say so at creation */
     int threads;     /* 1.. */
@@ -24,6 +33,7 @@ struct qb_engine_options {
     /* reference, float graphs, for calibration: the sums of a run of one image go in the order that PyTorch
      * has for a batch of one. Without it images are summed alike, whatever the batch. */
     bool pytorch_batches;
+    const struct qb_fake *fake; /* reference, float graphs: [graph->count], kept by the caller; NULL: none */
 };
 
 /* How far an engine's integer results may differ from the reference engine. */

@@ -7,8 +7,7 @@
 
 #include "measure/stats.h"
 
-/* Index of the first place; the lowest class wins a tie. -1 when a logit is NaN. */
-static int first_place(const float *logits, int classes)
+int qb_first_place(const float *logits, int classes)
 {
     int best = 0;
     for (int i = 0; i < classes; i++) {
@@ -48,7 +47,7 @@ static enum qb_status run_all(struct qb_engine *engine, const struct qb_dataset 
         float *const logits = out->logits + done * classes;
         QB_TRY(qb_engine_run(engine, set->images + done * QB_IMAGE_BYTES, (int)n, logits, err));
         for (size_t i = 0; i < n; i++) {
-            const int best = first_place(logits + i * classes, out->classes);
+            const int best = qb_first_place(logits + i * classes, out->classes);
             if (best < 0) {
                 return qb_fail(err, QB_EFAILED, "engine %s gave a logit that is not a number for image %zu",
                                engine->ops->name, done + i);

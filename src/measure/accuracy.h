@@ -7,6 +7,9 @@
 #include "data/dataset.h"
 #include "engine/engine.h"
 
+/* Index of the largest logit; the lowest class wins a tie. -1 when a logit is NaN. */
+int qb_first_place(const float *logits, int classes);
+
 struct qb_outputs {
     size_t count; /* images */
     int classes;

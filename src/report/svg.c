@@ -2,28 +2,11 @@
  * it. */
 #include "report/views.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <math.h>
-#include <spawn.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
-extern char **environ;
-
-/* gnuplot reads _ as a subscript and a quote as the end: neither is wanted in a label. */
-static void print_label(FILE *script, const char *text)
-{
-    for (; *text; text++) {
-        if (*text == '_') {
-            fputs("\\\\_", script);
-        } else if (*text != '"' && *text != '\\' && (unsigned char)*text >= ' ') {
-            fputc(*text, script);
-        }
-    }
-}
+#include "report/gnuplot.h"
 
 static double value_of(const struct qb_row *r)
 {
@@ -152,16 +135,24 @@ static enum qb_status write_labels(const struct table *t, const size_t *front, s
     spread(labels, count, span_of(t));
     for (size_t i = 0; i < count; i++) {
         fputs("set label \"", script);
-        print_label(script, labels[i].text);
+        gnuplot_label(script, labels[i].text);
         fprintf(script, "\" at %.4f,%.4f left offset 0.8,0 font ',11'\n", labels[i].x, labels[i].at);
     }
     free(labels);
     return QB_OK;
 }
 
-static enum qb_status write_script(const struct table *t, const size_t *front, size_t front_count,
-                                   FILE *script, struct qb_error *err)
+/* What is drawn. */
+struct picture {
+    const struct table *table;
+    const size_t *front; /* indices of the Pareto front's lines */
+    size_t front_count;
+};
+
+static enum qb_status write_script(const void *ctx, FILE *script, struct qb_error *err)
 {
+    const struct picture *const p = ctx;
+    const struct table *const t = p->table;
     const int synthetic = t->lines[0].first->synthetic;
     fputs("set terminal svg size 900,560 dynamic background rgb 'white' font 'sans-serif,13'\n"
           "set grid lc rgb '#dddddd'\nset key bottom right\nset logscale x 2\n"
@@ -172,10 +163,10 @@ static enum qb_status write_script(const struct table *t, const size_t *front, s
             synthetic ? "agreement with FP32, % (synthetic images)"
                       : "top-1 accuracy, % (Wilson 95 % interval)");
     write_series(t, script);
-    QB_TRY(write_labels(t, front, front_count, script, err));
+    QB_TRY(write_labels(t, p->front, p->front_count, script, err));
     fputs("$front << EOD\n", script);
-    for (size_t i = 0; i < front_count; i++) {
-        const struct qb_row *const r = t->lines[front[i]].first;
+    for (size_t i = 0; i < p->front_count; i++) {
+        const struct qb_row *const r = t->lines[p->front[i]].first;
         fprintf(script, "%.4f %.4f\n", r->min, value_of(r));
     }
     fputs("EOD\nplot $front using 1:2 with steps lw 2 lc rgb '#2a7f62' title 'Pareto front'", script);
@@ -186,57 +177,11 @@ static enum qb_status write_script(const struct table *t, const size_t *front, s
             fprintf(script,
                     ", \\\n  $series%zu using 1:2:3:4 with yerrorbars pt 7 ps 0.7 lc rgb '%s' title \"", s,
                     colours[colour++ % 5]);
-            print_label(script, t->lines[s].first->engine);
+            gnuplot_label(script, t->lines[s].first->engine);
             fputc('"', script);
         }
     }
     fputc('\n', script);
-    return QB_OK;
-}
-
-/* Runs `gnuplot script` and copies its standard output. */
-static enum qb_status run_gnuplot(const char *script, FILE *out, struct qb_error *err)
-{
-    int pipe_ends[2];
-    if (pipe2(pipe_ends, O_CLOEXEC) != 0) {
-        return qb_fail(err, QB_EIO, "a pipe to gnuplot: %s", strerror(errno));
-    }
-    posix_spawn_file_actions_t actions;
-    posix_spawn_file_actions_init(&actions);
-    posix_spawn_file_actions_adddup2(&actions, pipe_ends[1], STDOUT_FILENO);
-    posix_spawn_file_actions_addopen(&actions, STDERR_FILENO, "/dev/null", O_WRONLY, 0);
-    char name[] = "gnuplot";
-    char *const copy = strdup(script);
-    char *const argv[] = {name, copy, NULL};
-    pid_t pid;
-    const int spawned = copy ? posix_spawnp(&pid, name, &actions, NULL, argv, environ) : ENOMEM;
-    posix_spawn_file_actions_destroy(&actions);
-    free(copy);
-    close(pipe_ends[1]);
-    if (spawned != 0) {
-        close(pipe_ends[0]);
-        return qb_fail(err, QB_EUNSUPPORTED,
-                       "gnuplot draws the plot and is not here (Debian: gnuplot-nox): %s", strerror(spawned));
-    }
-    char buffer[4096];
-    size_t total = 0;
-    for (ssize_t n; (n = read(pipe_ends[0], buffer, sizeof buffer)) != 0;) {
-        if (n > 0) {
-            total += fwrite(buffer, 1, (size_t)n, out);
-        } else if (errno != EINTR) {
-            break;
-        }
-    }
-    close(pipe_ends[0]);
-    int result = 0;
-    while (waitpid(pid, &result, 0) < 0 && errno == EINTR) {
-    }
-    if (WIFEXITED(result) && WEXITSTATUS(result) == 127) {
-        return qb_fail(err, QB_EUNSUPPORTED, "gnuplot draws the plot and is not here (Debian: gnuplot-nox)");
-    }
-    if (!WIFEXITED(result) || WEXITSTATUS(result) != 0 || total == 0) {
-        return qb_fail(err, QB_EFAILED, "gnuplot failed on the plot of this table");
-    }
     return QB_OK;
 }
 
@@ -246,28 +191,11 @@ enum qb_status view_svg(const struct table *table, FILE *out, struct qb_error *e
     if (!front) {
         return qb_fail_memory(err, table->count * sizeof *front);
     }
-    const size_t front_count = table_pareto(table, front);
-    if (!front_count) {
-        free(front);
-        return qb_fail(err, QB_EINPUT, "no row has both accuracy and latency: there is nothing to plot");
-    }
-    const char *const base = getenv("TMPDIR");
-    char path[4096];
-    snprintf(path, sizeof path, "%s/qbench-plot-XXXXXX", base ? base : "/tmp");
-    const int fd = mkostemp(path, O_CLOEXEC);
-    FILE *const script = fd >= 0 ? fdopen(fd, "w") : NULL;
-    enum qb_status status = QB_OK;
-    if (script) {
-        status = write_script(table, front, front_count, script, err);
-    }
+    const struct picture picture = {table, front, table_pareto(table, front)};
+    const enum qb_status status =
+        picture.front_count
+            ? gnuplot_draw(write_script, &picture, out, err)
+            : qb_fail(err, QB_EINPUT, "no row has both accuracy and latency: there is nothing to plot");
     free(front);
-    if (!script || fclose(script) != 0) {
-        status = qb_fail(err, QB_EIO, "%s: the plot's script cannot be written: %s", path, strerror(errno));
-    } else if (status == QB_OK) {
-        status = run_gnuplot(path, out, err);
-    }
-    if (fd >= 0) {
-        unlink(path);
-    }
     return status;
 }

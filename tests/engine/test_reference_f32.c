@@ -32,6 +32,13 @@ static void keep(void *ctx, int node, const void *data, size_t count)
 }
 
 /* Two images of 3x3x1 through every operator; the numbers are small integers, so every sum is exact. */
+/* Every tensor of a batch, at most as large as conv's of the test below. */
+static void keep_all(void *ctx, int node, const void *data, size_t count)
+{
+    float(*const tensors)[3 * 5 * 4 * 7] = ctx;
+    memcpy(tensors[node], data, count * sizeof(float));
+}
+
 static void by_hand(void **state)
 {
     (void)state;
@@ -308,9 +315,98 @@ static void orders(void **state)
     check_order(5, 12, 7, 1, true, direct); /* PyTorch takes large kernels to oneDNN */
 }
 
+/* input 5x4x3 -> conv 3x3 -> relu -> dense. */
+static void simulated_quantization(void **state)
+{
+    (void)state;
+    enum { H = 5, W = 4, IC = 3, OC = 7, SIZE = H * W * OC, CLASSES = 4, N = 3 };
+    static float wei[OC * IC * 9], bia[OC], other[OC * IC * 9], dense[CLASSES * SIZE], biases[CLASSES];
+    static uint8_t images[N * H * W * IC];
+    struct qb_rng rng;
+    qb_rng_seed(&rng, 5);
+    for (size_t i = 0; i < sizeof wei / sizeof *wei; i++) {
+        wei[i] = (float)qb_rng_interval(&rng, 199) / 64.0F - 1.5F;
+        other[i] = wei[i] + 0.25F;
+    }
+    for (size_t i = 0; i < sizeof dense / sizeof *dense; i++) {
+        dense[i] = (float)qb_rng_interval(&rng, 199) / 256.0F - 0.4F;
+    }
+    for (size_t i = 0; i < sizeof images; i++) {
+        images[i] = (uint8_t)qb_rng_interval(&rng, 255);
+    }
+    struct qb_node nodes[4] = {{.op = QB_OP_INPUT, .name = "input", .src = {-1, -1}, .dst = {H, W, IC}},
+                               {.op = QB_OP_CONV,
+                                .name = "conv",
+                                .src = {0, -1},
+                                .dst = {H, W, OC},
+                                .kh = 3,
+                                .kw = 3,
+                                .stride_h = 1,
+                                .stride_w = 1,
+                                .pad_t = 1,
+                                .pad_l = 1,
+                                .pad_b = 1,
+                                .pad_r = 1,
+                                .ic = IC,
+                                .oc = OC,
+                                .wei = wei,
+                                .bia = bia},
+                               {.op = QB_OP_RELU, .name = "relu", .src = {1, -1}, .dst = {H, W, OC}},
+                               {.op = QB_OP_DENSE,
+                                .name = "dense",
+                                .src = {2, -1},
+                                .dst = {1, 1, CLASSES},
+                                .ic = SIZE,
+                                .oc = CLASSES,
+                                .wei = dense,
+                                .bia = biases}};
+    const struct qb_graph graph = {.path = "test", .nodes = nodes, .count = 4};
+    struct qb_fake fake[4] = {0};
+    fake[0].q = (struct qb_qparams){.scale = 1.5F, .zero_point = 10};
+    fake[1].wei = other, fake[1].bia = bia;
+    fake[2].q = (struct qb_qparams){.scale = 3.0F, .zero_point = 7};
+    const struct qb_engine_options plain = {.isa = QB_ISA_REF, .threads = 2, .batch = N};
+    struct qb_engine_options simulating = plain;
+    simulating.fake = fake;
+    struct qb_engine *engine = NULL, *simulated = NULL;
+    struct qb_error err;
+    static float want[4][N * SIZE], got[4][N * SIZE];
+    float logits[N * CLASSES];
+    qbt_ok(qb_engine_create("reference", &graph, NULL, &simulating, &simulated, &err), &err);
+    simulated->tap = keep_all;
+    simulated->tap_ctx = got;
+    for (int flags = 0; flags < 8; flags++) {
+        fake[0].tensor_on = flags & 1;
+        fake[1].weights_on = flags & 2;
+        fake[2].tensor_on = flags & 4;
+        qbt_ok(qb_engine_run(simulated, images, N, logits, &err), &err);
+        /* The other weights, by a graph that has them. */
+        nodes[1].wei = flags & 2 ? other : wei;
+        qbt_ok(qb_engine_create("reference", &graph, NULL, &plain, &engine, &err), &err);
+        nodes[1].wei = wei;
+        engine->tap = keep_all;
+        engine->tap_ctx = want;
+        qbt_ok(qb_engine_run(engine, images, N, logits, &err), &err);
+        qb_engine_free(engine);
+        for (int i = 0; i < N * H * W * IC; i++) {
+            const float code = fminf(fmaxf(rintf((float)images[i] * (1.0F / 1.5F)) + 10, 0), 255);
+            assert_true(got[0][i] == (flags & 1 ? 1.5F * (code - 10) : want[0][i]));
+        }
+        if (!(flags & 1)) { /* the same source: what the layer makes of it is comparable */
+            assert_memory_equal(got[1], want[1], N * SIZE * sizeof(float));
+            for (int i = 0; i < N * SIZE; i++) {
+                const float code = fminf(fmaxf(rintf(want[2][i] * (1.0F / 3.0F)) + 7, 0), 255);
+                assert_true(got[2][i] == (flags & 4 ? 3.0F * (code - 7) : want[2][i]));
+            }
+        }
+        assert_int_equal((flags & 5) == 0, memcmp(got[3], want[3], N * CLASSES * sizeof(float)) == 0);
+    }
+    qb_engine_free(simulated);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(by_hand), cmocka_unit_test(conv_against_double),
-                                       cmocka_unit_test(orders)};
+                                       cmocka_unit_test(simulated_quantization), cmocka_unit_test(orders)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,5 +1,6 @@
-/* Between arithmetic.c and the arithmetics only: roundings, and what an arithmetic implements. A new one is a
- * file arithmetic_NAME.c with a struct qb_arithmetic_ops, and its line in the table of arithmetic.c. */
+/* Between arithmetic.c and the arithmetics only: what an arithmetic implements; and the roundings (f32.c
+ * too). A new one is a file arithmetic_NAME.c with a struct qb_arithmetic_ops, and its line in the table of
+ * arithmetic.c. */
 #ifndef QB_ENGINE_REFERENCE_ARITHMETIC_PARTS_H
 #define QB_ENGINE_REFERENCE_ARITHMETIC_PARTS_H
 

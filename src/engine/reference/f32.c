@@ -4,6 +4,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "engine/reference/arithmetic_parts.h"
 #include "engine/reference/f32_sums.h"
 #include "engine/reference/reference.h"
 #include "engine/reference/runner.h"
@@ -12,8 +13,19 @@ struct net {
     const struct qb_graph *graph;
     struct qb_float_weights *weights; /* [graph->count]; set for CONV and DENSE */
     bool pytorch_batches;
-    int logits; /* node */
+    const struct qb_fake *fake;            /* [graph->count], or NULL */
+    struct qb_float_weights *fake_weights; /* [graph->count], those of `fake` */
+    int logits;                            /* node */
 };
+
+/* To codes and back. The bounds are whole numbers, so clamping may come before rounding. */
+static void run_fake(const struct qb_qparams *q, size_t count, float *tensor)
+{
+    const float inverse = 1.0F / q->scale, low = (float)-q->zero_point, high = (float)(255 - q->zero_point);
+    for (size_t k = 0; k < count; k++) {
+        tensor[k] = q->scale * (float)qb_rne(qb_limit(tensor[k] * inverse, low, high));
+    }
+}
 
 static void run_avgpool(const struct qb_node *n, struct qb_shape s, const float *src, float *dst)
 {
@@ -65,14 +77,17 @@ static void forward(const struct qb_runner *runner, const uint8_t *image, void *
         const float *const src1 = n->op == QB_OP_ADD ? tensors[n->src[1]] : NULL;
         float *const dst = tensors[i];
         const size_t count = runner->counts[i];
+        const struct qb_fake *const fake = net->fake ? &net->fake[i] : NULL;
+        const struct qb_float_weights *const weights =
+            fake && fake->weights_on ? &net->fake_weights[i] : &net->weights[i];
         switch (n->op) {
         case QB_OP_INPUT:
             for (size_t k = 0; k < count; k++) {
                 dst[k] = (float)image[k];
             }
             break;
-        case QB_OP_CONV: qb_float_conv(n, &net->weights[i], s, alone, src, dst); break;
-        case QB_OP_DENSE: qb_float_dense(&net->weights[i], src, dst); break;
+        case QB_OP_CONV: qb_float_conv(n, weights, s, alone, src, dst); break;
+        case QB_OP_DENSE: qb_float_dense(weights, src, dst); break;
         case QB_OP_ADD:
             for (size_t k = 0; k < count; k++) {
                 dst[k] = src[k] + src1[k];
@@ -87,13 +102,34 @@ static void forward(const struct qb_runner *runner, const uint8_t *image, void *
         case QB_OP_SOFTMAX: run_softmax(src, (size_t)s.h * (size_t)s.w, (size_t)s.c, dst); break;
         default: break; /* refused by qb_check_graph */
         }
+        if (fake && fake->tensor_on) {
+            run_fake(&fake->q, count, dst);
+        }
         qb_runner_step(runner, i);
     }
     memcpy(logits, tensors[net->logits], runner->counts[net->logits] * sizeof *logits);
 }
 
-static enum qb_status make_net(const struct qb_graph *graph, bool pytorch_batches, struct qb_runner *runner,
-                               struct qb_error *err)
+/* The weights that simulate quantization, packed like the network's own. */
+static enum qb_status make_fake(const struct qb_fake *fake, struct qb_runner *runner, struct net *net,
+                                struct qb_error *err)
+{
+    const size_t count = (size_t)net->graph->count;
+    net->fake = fake;
+    net->fake_weights = qb_runner_array(runner, count, sizeof *net->fake_weights, err);
+    for (size_t i = 0; net->fake_weights && i < count; i++) {
+        struct qb_node node = net->graph->nodes[i];
+        node.wei = fake[i].wei;
+        node.bia = fake[i].bia;
+        if (fake[i].wei && !qb_float_weights_init(&node, runner->arena, &net->fake_weights[i])) {
+            return qb_fail_memory(err, qb_node_params(&node) * sizeof(float));
+        }
+    }
+    return net->fake_weights ? QB_OK : err->status;
+}
+
+static enum qb_status make_net(const struct qb_graph *graph, const struct qb_engine_options *options,
+                               struct qb_runner *runner, struct qb_error *err)
 {
     struct net *const net = qb_runner_array(runner, 1, sizeof *net, err);
     size_t *const counts = net ? qb_runner_array(runner, (size_t)graph->count, sizeof *counts, err) : NULL;
@@ -110,7 +146,10 @@ static enum qb_status make_net(const struct qb_graph *graph, bool pytorch_batche
         }
     }
     net->graph = graph;
-    net->pytorch_batches = pytorch_batches;
+    net->pytorch_batches = options->pytorch_batches;
+    if (options->fake) {
+        QB_TRY(make_fake(options->fake, runner, net, err));
+    }
     net->logits = qb_graph_logits(graph);
     runner->base.classes = (int)counts[net->logits];
     runner->image_bytes = counts[0];
@@ -127,7 +166,7 @@ enum qb_status qb_reference_create_f32(const struct qb_graph *graph, const struc
 {
     struct qb_runner *runner;
     QB_TRY(qb_runner_create(options, &runner, err));
-    const enum qb_status status = make_net(graph, options->pytorch_batches, runner, err);
+    const enum qb_status status = make_net(graph, options, runner, err);
     if (status != QB_OK) {
         qb_runner_destroy(&runner->base);
         return status;

@@ -1,0 +1,387 @@
+/* See sensitivity.h. Per batch of images: one float pass whose tensors are kept, one pass a layer alone, one
+ * with all layers, one a layer kept float, the integer network and the saturating one. */
+#include "measure/sensitivity.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/reference/arithmetic.h"
+#include "measure/accuracy.h"
+#include "measure/stats.h"
+#include "quant/origin.h"
+
+enum { BATCH = 32 };
+
+/* A layer's place in both graphs. */
+struct place {
+    int node;         /* of the integer graph */
+    int tensor;       /* of the float graph */
+    int weights;      /* of the float graph, or -1 */
+    size_t size;      /* of its tensor, one image */
+    float *reference; /* [BATCH][size] the float tensor of this batch */
+};
+
+struct study {
+    const struct qb_graph *graph;
+    const struct qb_qgraph *qgraph;
+    const struct qb_dataset *set;
+    struct qb_arena *arena;
+    struct place *places; /* [out->count] */
+    struct qb_fake *fake; /* [graph->count] */
+    struct qb_engine *simulated, *integer, *saturating;
+    struct qb_qgraph saturating_graph;
+    float *logits, *reference_logits;           /* [BATCH][classes] */
+    uint8_t predictions[BATCH], all_hit[BATCH]; /* of float; whether all layers quantized hit */
+    int classes;
+    float *real; /* [BATCH][largest tensor] dequantized */
+    struct qb_sensitivity *out;
+    /* Of the pass in progress. */
+    size_t done;
+    int n;
+    size_t layer; /* alone */
+};
+
+static bool has_weights(const struct qb_qnode *node)
+{
+    return node->op == QB_QOP_CONV || node->op == QB_QOP_DENSE;
+}
+
+/* CONSTANT is part of the MUL and ADD that read it. */
+static bool is_layer(const struct qb_qgraph *graph, int i)
+{
+    const struct qb_qnode *const n = &graph->nodes[i];
+    const bool same = n->op == QB_QOP_RELU && qb_qparams_equal(&n->q, &graph->nodes[n->src[0]].q);
+    return n->op != QB_QOP_INPUT && n->op != QB_QOP_CONSTANT && !same;
+}
+
+/* ---- making ---- */
+
+static void *array(struct study *s, size_t count, size_t size, struct qb_error *err)
+{
+    void *const result = qb_arena_array(s->arena, count, size);
+    if (!result) {
+        qb_fail_memory(err, count * size);
+    }
+    return result;
+}
+
+/* The layer's weights as the integer network has them, in float. */
+static enum qb_status fake_weights(struct study *s, const struct qb_qnode *n, struct qb_fake *fake,
+                                   struct qb_error *err)
+{
+    const size_t each = (size_t)n->ic * (n->op == QB_QOP_CONV ? (size_t)(n->kh * n->kw) : 1);
+    float *const wei = array(s, each * (size_t)n->oc, sizeof *wei, err);
+    if (!wei) {
+        return err->status;
+    }
+    for (size_t k = 0; k < (size_t)n->oc; k++) {
+        const size_t channel = n->wei_scale_count == 1 ? 0 : k;
+        for (size_t i = 0; i < each; i++) {
+            wei[k * each + i] =
+                n->wei_scales[channel] * (float)(n->wei[k * each + i] - n->wei_zero_points[channel]);
+        }
+    }
+    fake->wei = wei;
+    fake->bia = n->bia;
+    return QB_OK;
+}
+
+static enum qb_status make_layer(struct study *s, const struct qb_origin *origin, int node,
+                                 struct qb_error *err)
+{
+    const struct qb_qnode *const n = &s->qgraph->nodes[node];
+    const struct place place = {.node = node,
+                                .tensor = origin[node].tensor,
+                                .weights = origin[node].weights,
+                                .size = qb_shape_count(n->dst)};
+    if (place.tensor < 0 || (has_weights(n) && place.weights < 0)) {
+        return qb_fail(err, QB_EUNSUPPORTED, "layer %s has no counterpart in the float network", n->name);
+    }
+    const size_t i = s->out->count++;
+    s->places[i] = place;
+    s->places[i].reference = array(s, BATCH * place.size, sizeof(float), err);
+    if (!s->places[i].reference) {
+        return err->status;
+    }
+    s->out->layers[i] = (struct qb_layer_sensitivity){.name = n->name,
+                                                      .op = qb_qop_name(n->op),
+                                                      .q = n->q,
+                                                      .min = INFINITY,
+                                                      .max = -INFINITY,
+                                                      .multiplies = has_weights(n)};
+    s->fake[place.tensor].q = n->q;
+    return has_weights(n) ? fake_weights(s, n, &s->fake[place.weights], err) : QB_OK;
+}
+
+static enum qb_status make_layers(struct study *s, struct qb_error *err)
+{
+    const size_t count = (size_t)s->qgraph->count;
+    struct qb_origin *const origin = array(s, count, sizeof *origin, err);
+    s->places = origin ? array(s, count, sizeof *s->places, err) : NULL;
+    s->fake = s->places ? array(s, (size_t)s->graph->count, sizeof *s->fake, err) : NULL;
+    s->out->layers = calloc(count, sizeof *s->out->layers);
+    if (!s->fake || !s->out->layers) {
+        return qb_fail_memory(err, count * sizeof *s->out->layers);
+    }
+    qb_qgraph_origin(s->qgraph, s->graph, origin);
+    s->fake[0].q = s->qgraph->nodes[0].q;
+    size_t largest = 1;
+    for (int i = 0; i < s->qgraph->count; i++) {
+        if (is_layer(s->qgraph, i)) {
+            QB_TRY(make_layer(s, origin, i, err));
+            const size_t size = s->places[s->out->count - 1].size;
+            largest = size > largest ? size : largest;
+        }
+    }
+    s->real = array(s, BATCH * largest, sizeof *s->real, err);
+    return s->real ? QB_OK : err->status;
+}
+
+static enum qb_status make_engines(struct study *s, int threads, struct qb_error *err)
+{
+    struct qb_engine_options options = {
+        .isa = QB_ISA_REF, .threads = threads, .batch = BATCH, .fake = s->fake};
+    QB_TRY(qb_engine_create("reference", s->graph, NULL, &options, &s->simulated, err));
+    options.fake = NULL;
+    QB_TRY(qb_engine_create("reference", NULL, s->qgraph, &options, &s->integer, err));
+    s->saturating_graph = *s->qgraph;
+    if (s->qgraph->accumulate == QB_ACCUMULATE_EXACT) {
+        qb_accumulate_parse("maddubs", s->qgraph->arithmetic, &s->saturating_graph.accumulate);
+    }
+    s->out->accumulate = s->saturating_graph.accumulate;
+    QB_TRY(qb_engine_create("reference", NULL, &s->saturating_graph, &options, &s->saturating, err));
+    s->classes = s->simulated->classes;
+    if (s->classes != s->integer->classes || s->classes != QB_CLASSES) {
+        return qb_fail(err, QB_EINPUT,
+                       "the float network has %d outputs, the integer network %d, %s %d classes", s->classes,
+                       s->integer->classes, s->set->name, QB_CLASSES);
+    }
+    const size_t logits = BATCH * (size_t)s->classes;
+    s->logits = array(s, logits, sizeof *s->logits, err);
+    s->reference_logits = s->logits ? array(s, logits, sizeof *s->logits, err) : NULL;
+    return s->reference_logits ? QB_OK : err->status;
+}
+
+/* ---- passes over one batch ---- */
+
+static void switch_layer(struct study *s, size_t layer, bool on)
+{
+    const struct place *const p = &s->places[layer];
+    const struct qb_qnode *const n = &s->qgraph->nodes[p->node];
+    s->fake[p->tensor].tensor_on = on;
+    if (p->weights >= 0) {
+        s->fake[p->weights].weights_on = on;
+    }
+    if (on && (n->src[0] == 0 || n->src[1] == 0)) {
+        s->fake[0].tensor_on = true;
+    }
+}
+
+/* Every layer, or only `layer`, or all but it. */
+enum which { NONE, ONLY, BUT, ALL };
+static void switch_layers(struct study *s, enum which which, size_t layer)
+{
+    s->fake[0].tensor_on = false;
+    for (size_t i = 0; i < s->out->count; i++) {
+        switch_layer(s, i, false);
+    }
+    for (size_t i = 0; i < s->out->count; i++) {
+        if (which == ALL || (which == ONLY && i == layer) || (which == BUT && i != layer)) {
+            switch_layer(s, i, true);
+        }
+    }
+}
+
+/* Runs the batch and counts its answers; hit[i]: image i was hit. */
+static enum qb_status run(struct study *s, struct qb_engine *engine, struct qb_effect *effect,
+                          uint8_t hit[BATCH], struct qb_error *err)
+{
+    const size_t classes = (size_t)s->classes;
+    if (qb_interrupted()) {
+        return qb_fail(err, QB_EINTERRUPTED, "interrupted after %zu of %llu images", s->done,
+                       (unsigned long long)s->out->images);
+    }
+    QB_TRY(qb_engine_run(engine, s->set->images + s->done * QB_IMAGE_BYTES, s->n, s->logits, err));
+    const bool is_float = effect == &s->out->fp32;
+    if (is_float) {
+        memcpy(s->reference_logits, s->logits, (size_t)s->n * classes * sizeof *s->logits);
+    }
+    for (int i = 0; i < s->n; i++) {
+        const int best = qb_first_place(s->logits + (size_t)i * classes, s->classes);
+        if (best < 0) {
+            return qb_fail(err, QB_EFAILED, "engine %s gave a logit that is not a number for image %zu",
+                           engine->ops->name, s->done + (size_t)i);
+        }
+        if (is_float) {
+            s->predictions[i] = (uint8_t)best;
+        }
+        const uint8_t wanted = s->out->synthetic ? s->predictions[i] : s->set->labels[s->done + (size_t)i];
+        hit[i] = best == wanted;
+        effect->hits += hit[i];
+        effect->agree += best == s->predictions[i];
+    }
+    qb_deviation_add(&effect->logits, s->reference_logits, s->logits, (size_t)s->n * classes);
+    return QB_OK;
+}
+
+/* Taps. A tensor may be that of one layer only. */
+static void keep_reference(void *ctx, int node, const void *data, size_t count)
+{
+    struct study *const s = ctx;
+    for (size_t i = 0; i < s->out->count; i++) {
+        struct qb_layer_sensitivity *const layer = &s->out->layers[i];
+        const float *const values = data;
+        if (s->places[i].tensor != node) {
+            continue;
+        }
+        memcpy(s->places[i].reference, values, count * sizeof *values);
+        const float low = (-0.5F - (float)layer->q.zero_point) * layer->q.scale;
+        const float high = (255.5F - (float)layer->q.zero_point) * layer->q.scale;
+        for (size_t k = 0; k < count; k++) {
+            layer->min = values[k] < layer->min ? values[k] : layer->min;
+            layer->max = values[k] > layer->max ? values[k] : layer->max;
+            layer->clipped += values[k] < low || values[k] > high;
+        }
+        layer->values += count;
+    }
+}
+
+static void compare_alone(void *ctx, int node, const void *data, size_t count)
+{
+    struct study *const s = ctx;
+    if (s->places[s->layer].tensor == node) {
+        qb_deviation_add(&s->out->layers[s->layer].alone_output, s->places[s->layer].reference, data, count);
+    }
+}
+
+static void compare_integer(void *ctx, int node, const void *data, size_t count)
+{
+    struct study *const s = ctx;
+    for (size_t i = 0; i < s->out->count; i++) {
+        struct qb_layer_sensitivity *const layer = &s->out->layers[i];
+        const uint8_t *const codes = data;
+        if (s->places[i].node != node) {
+            continue;
+        }
+        for (size_t k = 0; k < count; k++) {
+            s->real[k] = qb_dequantize(&layer->q, codes[k]);
+            layer->ends += (codes[k] == 0 || codes[k] == 255) && codes[k] != layer->q.zero_point;
+        }
+        qb_deviation_add(&layer->integer_output, s->places[i].reference, s->real, count);
+    }
+}
+
+static void tap(struct study *s, struct qb_engine *engine, qb_tap_fn *fn)
+{
+    engine->tap = fn;
+    engine->tap_ctx = s;
+}
+
+static enum qb_status run_kept(struct study *s, size_t i, struct qb_error *err)
+{
+    struct qb_layer_sensitivity *const layer = &s->out->layers[i];
+    uint8_t hit[BATCH];
+    switch_layers(s, BUT, i);
+    QB_TRY(run(s, s->simulated, &layer->kept, hit, err));
+    for (int k = 0; k < s->n; k++) {
+        layer->only_kept += hit[k] && !s->all_hit[k];
+        layer->only_all += !hit[k] && s->all_hit[k];
+    }
+    return QB_OK;
+}
+
+static enum qb_status run_batch(struct study *s, struct qb_error *err)
+{
+    uint8_t hit[BATCH];
+    switch_layers(s, NONE, 0);
+    tap(s, s->simulated, keep_reference);
+    QB_TRY(run(s, s->simulated, &s->out->fp32, hit, err));
+    tap(s, s->simulated, compare_alone);
+    for (s->layer = 0; s->layer < s->out->count; s->layer++) {
+        switch_layers(s, ONLY, s->layer);
+        QB_TRY(run(s, s->simulated, &s->out->layers[s->layer].alone, hit, err));
+    }
+    tap(s, s->simulated, NULL);
+    switch_layers(s, ALL, 0);
+    QB_TRY(run(s, s->simulated, &s->out->all, s->all_hit, err));
+    for (size_t i = 0; i < s->out->count; i++) {
+        QB_TRY(run_kept(s, i, err));
+    }
+    tap(s, s->integer, compare_integer);
+    QB_TRY(run(s, s->integer, &s->out->integer, hit, err));
+    return run(s, s->saturating, &s->out->saturating, hit, err);
+}
+
+/* ---- */
+
+static enum qb_status measure(struct study *s, int threads, const struct qb_progress *progress,
+                              struct qb_error *err)
+{
+    QB_TRY(make_layers(s, err));
+    QB_TRY(make_engines(s, threads, err));
+    while (s->done < s->out->images) {
+        const size_t left = s->out->images - s->done;
+        s->n = left < BATCH ? (int)left : BATCH;
+        QB_TRY(run_batch(s, err));
+        s->done += (size_t)s->n;
+        qb_progress_report(progress, "sensitivity", s->done, s->out->images);
+    }
+    for (size_t i = 0; i < s->out->count; i++) {
+        struct qb_layer_sensitivity *const layer = &s->out->layers[i];
+        layer->saturation = s->saturating->saturation[s->places[i].node];
+        layer->accumulators = layer->multiplies ? layer->values : 0;
+    }
+    return QB_OK;
+}
+
+enum qb_status qb_sensitivity_measure(const struct qb_graph *graph, const struct qb_qgraph *qgraph,
+                                      const struct qb_dataset *set, size_t images, int threads,
+                                      const struct qb_progress *progress, struct qb_sensitivity *out,
+                                      struct qb_error *err)
+{
+    if (images < 1 || images > set->count) {
+        return qb_fail(err, QB_EINPUT, "%zu images were asked for; the data set %s has 1 to %zu", images,
+                       set->name, set->count);
+    }
+    const size_t float_pixels = qb_shape_count(graph->nodes[0].dst),
+                 pixels = qb_shape_count(qgraph->nodes[0].dst);
+    if (float_pixels != QB_IMAGE_BYTES || pixels != QB_IMAGE_BYTES) {
+        return qb_fail(err, QB_EINPUT, "the networks take images of %zu and %zu values; those of %s have %d",
+                       float_pixels, pixels, set->name, QB_IMAGE_BYTES);
+    }
+    struct qb_sensitivity result = {.images = images, .synthetic = set->synthetic != 0};
+    struct study s = {
+        .graph = graph, .qgraph = qgraph, .set = set, .arena = qb_arena_create(), .out = &result};
+    const enum qb_status status =
+        s.arena ? measure(&s, threads, progress, err) : qb_fail_memory(err, sizeof s);
+    qb_engine_free(s.simulated);
+    qb_engine_free(s.integer);
+    qb_engine_free(s.saturating);
+    qb_arena_destroy(s.arena);
+    if (status != QB_OK) {
+        qb_sensitivity_free(&result);
+        return status;
+    }
+    *out = result;
+    return QB_OK;
+}
+
+void qb_sensitivity_free(struct qb_sensitivity *sensitivity)
+{
+    free(sensitivity->layers);
+    *sensitivity = (struct qb_sensitivity){0};
+}
+
+size_t qb_sensitivity_worst(const struct qb_sensitivity *sensitivity, bool *certain)
+{
+    const struct qb_layer_sensitivity *const layers = sensitivity->layers;
+    size_t best = 0, quietest = 0;
+    for (size_t i = 1; i < sensitivity->count; i++) {
+        best = layers[i].kept.hits > layers[best].kept.hits ? i : best;
+        quietest = layers[i].kept.logits.noise < layers[quietest].kept.logits.noise ? i : quietest;
+    }
+    const double p = qb_mcnemar_exact(layers[best].only_all, layers[best].only_kept);
+    *certain = layers[best].kept.hits > sensitivity->all.hits && p * (double)sensitivity->count <= 0.05;
+    return *certain ? best : quietest;
+}

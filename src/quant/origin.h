@@ -1,0 +1,18 @@
+/* Which nodes of the float graph an integer graph's nodes come from. Both graphs carry the canonical names,
+ * so this also finds the origin of a graph that was read from a file. */
+#ifndef QB_QUANT_ORIGIN_H
+#define QB_QUANT_ORIGIN_H
+
+#include "model/graph.h"
+#include "quant/qgraph.h"
+
+struct qb_origin {
+    int tensor;  /* the float node whose tensor the integer node approximates; -1: there is none of this name
+                    and shape */
+    int weights; /* the CONV or DENSE that its weights come from; -1: it has none, or they are not found */
+};
+
+/* origin [qgraph->count] */
+void qb_qgraph_origin(const struct qb_qgraph *qgraph, const struct qb_graph *graph, struct qb_origin *origin);
+
+#endif
