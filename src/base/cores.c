@@ -11,15 +11,30 @@ static pthread_once_t once = PTHREAD_ONCE_INIT;
 /* A core with what is left of its CPUs. */
 struct core {
     hwloc_bitmap_t cpus;
-    int kind, number;
+    int kind;       /* hwloc sorts kinds from thrifty to fast; -1: not known */
+    int neighbours; /* CPUs that share its third cache */
+    int number;
 };
 
-/* The fastest kind first (hwloc sorts kinds from thrifty to fast; -1: not known), then the last core first.
- */
 static int compare(const void *a, const void *b)
 {
     const struct core *const x = a, *const y = b;
-    return x->kind != y->kind ? y->kind - x->kind : y->number - x->number;
+    return x->kind != y->kind               ? y->kind - x->kind
+           : x->neighbours != y->neighbours ? y->neighbours - x->neighbours
+                                            : y->number - x->number;
+}
+
+static int count_neighbours(hwloc_obj_t core, hwloc_const_bitmap_t allowed)
+{
+    const hwloc_obj_t cache = hwloc_get_ancestor_obj_by_type(topology, HWLOC_OBJ_L3CACHE, core);
+    const hwloc_bitmap_t shared = cache ? hwloc_bitmap_alloc() : NULL;
+    if (!shared) {
+        return 0;
+    }
+    hwloc_bitmap_and(shared, cache->cpuset, allowed);
+    const int n = hwloc_bitmap_weight(shared);
+    hwloc_bitmap_free(shared);
+    return n;
 }
 
 /* Rounds over the cores, each giving its last CPU that is left. */
@@ -55,8 +70,10 @@ static void list(hwloc_const_bitmap_t allowed)
             break;
         }
         hwloc_bitmap_and(left, core->cpuset, allowed);
-        cores[used++] = (struct core){
-            .cpus = left, .kind = hwloc_cpukinds_get_by_cpuset(topology, core->cpuset, 0), .number = i};
+        cores[used++] = (struct core){.cpus = left,
+                                      .kind = hwloc_cpukinds_get_by_cpuset(topology, core->cpuset, 0),
+                                      .neighbours = count_neighbours(core, allowed),
+                                      .number = i};
     }
     if (places) {
         order(cores, used, cpus);

@@ -2,7 +2,8 @@
  *
  * The CPUs are those that the process might use when they were first asked for (its cpuset and affinity):
  * what is bound later narrows nothing. Places are numbered in the order of use: one CPU of every core before
- * the second ones of any, cores of the fastest kind first, then from the last core to the first, which
+ * the second ones of any; cores of the fastest kind first, then those with most CPUs at their third cache (a
+ * hand-off between two such caches takes several times longer), then from the last core to the first, which
  * takes most interrupts. */
 #ifndef QB_BASE_CORES_H
 #define QB_BASE_CORES_H
