@@ -41,6 +41,12 @@ struct qb_conv {
 typedef void qb_conv_fn(const struct qb_conv *conv, const void *packed, const uint8_t *src,
                         const uint8_t *res, uint8_t *dst, void *scratch);
 
+/* Convolutions that follow each other in one thread may run as a chain: RESUME: the run before, with the same
+ * scratch, was called with LEAVE; LEAVE: the end of dst need not be there before the next run is over. */
+enum { QB_CHAIN_RESUME = 1, QB_CHAIN_LEAVE = 2 };
+typedef void qb_conv_chained_fn(const struct qb_conv *conv, const void *packed, const uint8_t *src,
+                                const uint8_t *res, uint8_t *dst, void *scratch, unsigned chain);
+
 /* Kernel, packing and tile belong together: packed memory of one implementation means nothing to another. */
 struct qb_conv_impl {
     const char *name; /* the ISA's */
@@ -51,6 +57,10 @@ struct qb_conv_impl {
     const char *(*path)(
         const struct qb_conv *conv); /* the variant that run takes, for people; static storage */
     qb_conv_fn *run;
+    /* NULL where nothing is gained. chains: may `second` follow `first`, whose dst is its src (reads), its
+     * res or neither? */
+    qb_conv_chained_fn *run_chained;
+    bool (*chains)(const struct qb_conv *first, const struct qb_conv *second, bool reads);
 };
 
 /* NULL-terminated; ref first, fastest last. */

@@ -5,11 +5,11 @@
  * from, or they would fill the scheduler while they wait and keep the next dot product out.
  *
  * Registers. Blocks: sums 0..3 (pixels 2 x channels 2), src 4 5, wei 6 7. Rotate: sums 0..2, wei 3..5, src 6
- * 7. The configuration is loaded and released in every run: between runs the kernel saves no tiles at a
- * switch of threads, and another user of tiles finds them as it expects. */
+ * 7. Tiles are released at the end of a run or of a chain: behind it a switch of threads saves no tiles, and
+ * another user of tiles finds them as it expects. */
 #include <string.h>
 
-#include "kernels/conv/conv_amx.h"
+#include "kernels/conv/conv_amx_cursor.h"
 #include "kernels/conv/conv_impls.h"
 #include "kernels/conv/conv_vnni.h"
 #include "kernels/simd.h"
@@ -27,104 +27,32 @@ struct sweep {
     int passes;
     int32_t *sums;
     size_t segment;
+    struct qb_amx_cursor *old; /* what the run before has left */
 };
-
-/* The next unit of the tail. Segments are finished in the order in which they are filled. */
-struct cursor {
-    const struct qb_conv *conv;
-    qb_amx_unit_fn *unit;
-    struct qb_amx_tail tail;
-    int available;       /* units whose sums are there */
-    int units;           /* of a segment */
-    int pixels, advance; /* of a segment, of a unit */
-    int pixel;           /* of the segment */
-    size_t pixel_sums;   /* int32 of a pixel */
-    const int32_t *acc;
-    uint8_t *dst;
-    const uint8_t *res;
-    const int32_t *sums;
-    /* Where segments are: column of tiles, row; rows are the inner loop for ROTATE. */
-    int column, y, columns, rows;
-    bool by_rows;
-    int segment_number; /* of BLOCKS and ROTATE, modulo QB_AMX_SEGMENTS */
-    const int32_t *first_acc;
-    size_t segment;
-    bool linear;
-    uint8_t *first_dst;
-    const uint8_t *first_res;
-    const int32_t *first_sums;
-};
-
-QB_INLINE void find_segment(struct cursor *k)
-{
-    const struct qb_conv *const c = k->conv;
-    const int begin = k->column * k->pixels, last = c->dst_w - k->pixels;
-    const size_t x = (size_t)(begin < last ? begin : last), y = (size_t)k->y;
-    k->acc = k->first_acc + (size_t)(k->linear ? k->y : k->segment_number) * k->segment;
-    k->dst = k->first_dst + y * c->dst_pitch + x * c->dst_step;
-    k->res = k->first_res ? k->first_res + y * c->res_pitch + x * c->res_step : NULL;
-    k->sums = k->first_sums ? k->first_sums + y * (size_t)c->dst_w + x : NULL;
-}
-
-/* Out of line: once in two to four units. */
-static __attribute__((noinline)) void next_segment(struct cursor *k)
-{
-    bool pass;
-    k->pixel = 0;
-    k->segment_number = (k->segment_number + 1) % QB_AMX_SEGMENTS;
-    if (k->by_rows) {
-        k->y = k->y + 1 < k->rows ? k->y + 1 : 0;
-        k->column += k->y == 0;
-        pass = k->column == k->columns;
-        k->column = pass ? 0 : k->column;
-    } else {
-        k->column = k->column + 1 < k->columns ? k->column + 1 : 0;
-        k->y += k->column == 0;
-        pass = k->y == k->rows;
-        k->y = pass ? 0 : k->y;
-    }
-    if (pass) {
-        const size_t channels = k->pixel_sums;
-        k->tail.bia += channels;
-        k->tail.scale += channels;
-        k->tail.comp += channels;
-        k->tail.minus_zw += k->tail.minus_zw ? channels : 0;
-        k->first_dst += channels;
-        k->first_res += k->first_res ? channels : 0;
-    }
-    find_segment(k);
-}
-
-/* The last unit of a segment reaches back over pixels that are done already rather than be smaller. */
-QB_INLINE void unit(struct cursor *k)
-{
-    const int last = k->pixels - k->advance;
-    const size_t p = (size_t)(k->pixel < last ? k->pixel : last);
-    k->unit(&k->tail, k->acc + p * k->pixel_sums, k->dst + p * k->tail.dst_step,
-            k->res ? k->res + p * k->tail.res_step : NULL, k->sums ? k->sums + p : NULL);
-    k->available--;
-    k->pixel += k->advance;
-    if (k->pixel >= k->pixels) {
-        next_segment(k);
-    }
-}
 
 /* Spreads the units that are there at the start of a block evenly over its slots. */
 struct rate {
     int quota, slots, credit;
 };
 
-QB_INLINE void slot(struct cursor *k, struct rate *r)
+QB_INLINE void slot(struct qb_amx_cursor *k, struct rate *r)
 {
     r->credit += r->quota;
     while (r->credit >= r->slots) {
         r->credit -= r->slots;
-        unit(k);
+        qb_amx_next_unit(k);
+    }
+}
+
+static void drain(struct qb_amx_cursor *k)
+{
+    while (k->available > 0) {
+        qb_amx_next_unit(k);
     }
 }
 
 /* P tiles of pixels, Q blocks of channels. */
-QB_INLINE void block(const struct sweep *s, struct cursor *k, const uint8_t *a0, const uint8_t *a1,
+QB_INLINE void block(const struct sweep *s, struct qb_amx_cursor *k, const uint8_t *a0, const uint8_t *a1,
                      int32_t *to0, int32_t *to1, int P, int Q)
 {
     const int chunks = s->plan->chunks;
@@ -216,7 +144,7 @@ QB_INLINE struct tile next_tile(const struct sweep *s, struct place *at)
 }
 
 /* Units that become available when tiles up to `number` of a pass are stored; rows: those counted so far. */
-QB_INLINE int filled(const struct sweep *s, const struct cursor *k, int number, int tiles, int *rows)
+QB_INLINE int filled(const struct sweep *s, const struct qb_amx_cursor *k, int number, int tiles, int *rows)
 {
     const struct qb_amx_plan *const p = s->plan;
     if (p->form != QB_AMX_LINEAR) {
@@ -229,20 +157,21 @@ QB_INLINE int filled(const struct sweep *s, const struct cursor *k, int number, 
     return (*rows - before) * k->units;
 }
 
-QB_INLINE void sweep_blocks(struct sweep *s, struct cursor *k, int Q)
+QB_INLINE void sweep_blocks(struct sweep *s, struct qb_amx_cursor *k, int Q)
 {
     struct place at = {0};
     for (int pass = 0; pass < s->passes; pass++) {
         int rows = 0;
         at.number = at.column = at.y = 0;
         while (at.number < s->plan->tiles) {
+            struct qb_amx_cursor *const pending = s->old->available > 0 ? s->old : k;
             const struct tile a = next_tile(s, &at);
             if (at.number < s->plan->tiles) {
                 const struct tile b = next_tile(s, &at);
-                block(s, k, a.src, b.src, a.to, b.to, 2, Q);
+                block(s, pending, a.src, b.src, a.to, b.to, 2, Q);
                 k->available += filled(s, k, at.number, 2, &rows);
             } else {
-                block(s, k, a.src, a.src, a.to, a.to, 1, Q);
+                block(s, pending, a.src, a.src, a.to, a.to, 1, Q);
                 k->available += filled(s, k, at.number, 1, &rows);
             }
         }
@@ -250,11 +179,19 @@ QB_INLINE void sweep_blocks(struct sweep *s, struct cursor *k, int Q)
     }
 }
 
-/* Half of a segment's units, once its sums have been there for a step. */
-QB_INLINE void late_units(struct cursor *k, bool ready, int count)
+/* Up to two units of what the run before has left; then, once its sums have been there for a step, `count` of
+ * a segment. */
+QB_INLINE void late_units(struct qb_amx_cursor *old, struct qb_amx_cursor *k, bool ready, int count)
 {
+    if (old->available > 0) {
+        qb_amx_next_unit(old);
+        if (old->available > 0) {
+            qb_amx_next_unit(old);
+        }
+        return;
+    }
     for (int i = 0; ready && i < count; i++) {
-        unit(k);
+        qb_amx_next_unit(k);
     }
 }
 
@@ -271,11 +208,11 @@ QB_INLINE void late_units(struct cursor *k, bool ready, int count)
         const bool ready = k->available >= 2 * k->units;                                                     \
         QB_TILE_LOAD(6, src, s->step);                                                                       \
         QB_TILE_DOT(OLD, 6, 5);                                                                              \
-        late_units(k, ready, first);                                                                         \
+        late_units(s->old, k, ready, first);                                                                 \
         QB_TILE_ZERO(NEW);                                                                                   \
         QB_TILE_DOT(MID, 6, 4);                                                                              \
         QB_TILE_DOT(NEW, 6, 3);                                                                              \
-        late_units(k, ready, second);                                                                        \
+        late_units(s->old, k, ready, second);                                                                \
         ROTATE_STORE(OLD);                                                                                   \
     } while (0)
 #define ROTATE_LAST(OLD, MID)                                                                                \
@@ -283,15 +220,15 @@ QB_INLINE void late_units(struct cursor *k, bool ready, int count)
         QB_TILE_LOAD(6, src, s->step);                                                                       \
         QB_TILE_DOT(OLD, 6, 5);                                                                              \
         QB_TILE_DOT(MID, 6, 4);                                                                              \
-        late_units(k, k->available >= 2 * k->units, k->units);                                               \
+        late_units(s->old, k, k->available >= 2 * k->units, k->units);                                       \
         ROTATE_STORE(OLD);                                                                                   \
         QB_TILE_LOAD(7, src, s->step);                                                                       \
         QB_TILE_DOT(MID, 7, 5);                                                                              \
-        late_units(k, k->available >= 2 * k->units, k->units);                                               \
+        late_units(s->old, k, k->available >= 2 * k->units, k->units);                                       \
         ROTATE_STORE(MID);                                                                                   \
     } while (0)
 
-static void sweep_rotate(const struct sweep *s, struct cursor *k)
+static void sweep_rotate(const struct sweep *s, struct qb_amx_cursor *k)
 {
     const struct qb_conv *const c = s->conv;
     const struct qb_amx_plan *const p = s->plan;
@@ -310,7 +247,7 @@ static void sweep_rotate(const struct sweep *s, struct cursor *k)
         QB_TILE_DOT(0, 7, 4);
         QB_TILE_ZERO(1);
         QB_TILE_DOT(1, 7, 3);
-        late_units(k, k->available >= 2 * k->units, k->units);
+        late_units(s->old, k, k->available >= 2 * k->units, k->units);
         src += 2 * pitch;
         for (int left = c->dst_h - 2;;) {
             if (left-- == 0) {
@@ -333,7 +270,7 @@ static void sweep_rotate(const struct sweep *s, struct cursor *k)
 }
 
 /* All passes of `together` blocks from `block` on. */
-static void sweep(struct sweep *s, struct cursor *k, int block, int together, int passes)
+static void sweep(struct sweep *s, struct qb_amx_cursor *k, int block, int together, int passes)
 {
     const struct qb_conv *const c = s->conv;
     const struct qb_amx_plan *const p = s->plan;
@@ -357,7 +294,7 @@ static void sweep(struct sweep *s, struct cursor *k, int block, int together, in
     k->units = (k->pixels + k->advance - 1) / k->advance;
     k->pixel_sums = (size_t)together * QB_BLOCK;
     k->segment = s->segment;
-    find_segment(k);
+    qb_amx_find_segment(k);
     if (p->form == QB_AMX_ROTATE) {
         sweep_rotate(s, k);
     } else if (together == 2) {
@@ -365,21 +302,36 @@ static void sweep(struct sweep *s, struct cursor *k, int block, int together, in
     } else {
         sweep_blocks(s, k, 1);
     }
-    while (k->available > 0) {
-        unit(k);
+    drain(s->old);
+}
+
+/* With nothing left by a run before it. */
+static struct qb_amx_left nothing_left(void)
+{
+    return (struct qb_amx_left){.area = 1};
+}
+
+static void configure(const struct qb_amx_left *left, const struct qb_amx_plan *p)
+{
+    if (!left->config || memcmp(left->config, &p->config, sizeof p->config) != 0) {
+        QB_TILE_CONFIG(&p->config);
     }
 }
 
-static void run(const struct qb_conv *c, const void *packed, const uint8_t *src, const uint8_t *res,
-                uint8_t *dst, void *scratch)
+static void run_chained(const struct qb_conv *c, const void *packed, const uint8_t *src, const uint8_t *res,
+                        uint8_t *dst, void *scratch, unsigned chain)
 {
     const struct qb_amx_plan *const p = packed;
-    if (p->form == QB_AMX_NONE) {
+    if (p->form == QB_AMX_NONE) { /* never in a chain */
         qb_conv_avx512vnni.run(c, (const char *)packed + QB_AMX_HEADER, src, res, dst, scratch);
         return;
     }
-    const int blocks = qb_blocks(c->oc);
-    int32_t *const sums = (int32_t *)(void *)((char *)scratch + p->sums);
+    struct qb_amx_left left = nothing_left();
+    if (chain & QB_CHAIN_RESUME) {
+        memcpy(&left, scratch, sizeof left);
+    }
+    const int blocks = qb_blocks(c->oc), area = !left.area;
+    char *const sums = (char *)scratch + QB_AMX_LEFT + area * QB_AMX_AREA;
     struct sweep s = {
         .conv = c,
         .plan = p,
@@ -389,31 +341,46 @@ static void run(const struct qb_conv *c, const void *packed, const uint8_t *src,
         .step = (size_t)c->stride_w * c->src_step,
         .stride_y = (size_t)c->stride_h * c->src_pitch,
         .chunk = (size_t)p->depth * QB_BLOCK,
-        .sums = scratch,
+        .sums = (int32_t *)(void *)sums,
+        .old = &left.cursor,
     };
-    struct cursor k = {
+    struct qb_amx_cursor k = {
         .conv = c,
         .pixels = p->form == QB_AMX_LINEAR ? c->dst_w : p->rows,
         .columns = p->columns,
         .rows = c->dst_h,
         .by_rows = p->form == QB_AMX_ROTATE,
         .linear = p->form == QB_AMX_LINEAR,
-        .first_acc = scratch,
+        .first_acc = s.sums,
         .first_dst = dst,
         .first_res = c->tail.residual == QB_TAIL_NONE ? NULL : res,
-        .first_sums = c->wei_zero_points ? sums : NULL,
     };
     if (c->wei_zero_points) {
-        qb_conv_window_sums(c, src, sums);
+        int32_t *const window_sums = (int32_t *)(void *)((char *)scratch + QB_AMX_SUMS);
+        qb_conv_window_sums(c, src, window_sums);
+        k.first_sums = window_sums;
     }
-    QB_TILE_CONFIG(&p->config);
+    configure(&left, p);
     if (blocks > 1) {
         sweep(&s, &k, 0, 2, blocks / 2);
     }
     if (blocks % 2 != 0) {
+        drain(&k);
         sweep(&s, &k, blocks - 1, 1, 1);
     }
-    QB_TILE_RELEASE();
+    if (chain & QB_CHAIN_LEAVE) {
+        left = (struct qb_amx_left){.cursor = k, .config = &p->config, .area = area};
+        memcpy(scratch, &left, sizeof left);
+    } else {
+        drain(&k);
+        QB_TILE_RELEASE();
+    }
+}
+
+static void run(const struct qb_conv *c, const void *packed, const uint8_t *src, const uint8_t *res,
+                uint8_t *dst, void *scratch)
+{
+    run_chained(c, packed, src, res, dst, scratch, 0);
 }
 
 static size_t packed_bytes(const struct qb_conv *c)
@@ -436,18 +403,20 @@ static void pack(const struct qb_conv *c, void *packed)
 static size_t scratch_bytes(const struct qb_conv *c)
 {
     const struct qb_amx_plan p = qb_amx_plan_make(c);
-    return p.form == QB_AMX_NONE ? qb_conv_avx512vnni.scratch_bytes(c) : p.sums + qb_vnni_scratch_bytes(c);
+    return p.form == QB_AMX_NONE ? qb_conv_avx512vnni.scratch_bytes(c)
+                                 : QB_AMX_SUMS + qb_vnni_scratch_bytes(c);
 }
 
 static const char *path(const struct qb_conv *c)
 {
-    static const char *const names[][3] = {
-        [QB_AMX_BLOCKS] = {"blocks", "blocks+add", "blocks+general"},
-        [QB_AMX_LINEAR] = {"linear", "linear+add", "linear+general"},
-        [QB_AMX_ROTATE] = {"rotate", "rotate+add", "rotate+general"},
+    static const char *const names[][2][2] = {
+        [QB_AMX_BLOCKS] = {{"blocks,zero_points", "blocks,zero_points+add"}, {"blocks", "blocks+add"}},
+        [QB_AMX_LINEAR] = {{"linear,zero_points", "linear,zero_points+add"}, {"linear", "linear+add"}},
+        [QB_AMX_ROTATE] = {{"rotate,zero_points", "rotate,zero_points+add"}, {"rotate", "rotate+add"}},
     };
     const enum qb_amx_form form = qb_amx_plan_make(c).form;
-    return form == QB_AMX_NONE ? "avx512vnni" : names[form][qb_amx_finish(c)];
+    return form == QB_AMX_NONE ? "avx512vnni"
+                               : names[form][qb_amx_plain(c)][c->tail.residual != QB_TAIL_NONE];
 }
 
 const struct qb_conv_impl qb_conv_amx = {.name = "amx",
@@ -456,4 +425,6 @@ const struct qb_conv_impl qb_conv_amx = {.name = "amx",
                                          .pack = pack,
                                          .scratch_bytes = scratch_bytes,
                                          .path = path,
-                                         .run = run};
+                                         .run = run,
+                                         .run_chained = run_chained,
+                                         .chains = qb_amx_chains};

@@ -38,12 +38,13 @@ struct qb_amx_plan {
     size_t minus_zw; /* int32 [16 * blocks] */
     size_t wei;      /* [block pair][chunk][block of the pair][depth / 4][16][4] */
     size_t bytes;    /* of packed memory */
-    size_t sums;     /* in scratch, behind the accumulators: window sums, see conv_vnni.h */
 };
 
 /* What stands before everything else in packed memory; with form NONE nothing else is set. */
 enum { QB_AMX_HEADER = (sizeof(struct qb_amx_plan) + 63) / 64 * 64 };
 struct qb_amx_plan qb_amx_plan_make(const struct qb_conv *conv);
+/* May a chained run of `second` finish `first`? See conv.h. */
+bool qb_amx_chains(const struct qb_conv *first, const struct qb_conv *second, bool reads);
 void qb_amx_pack(const struct qb_conv *conv, const struct qb_amx_plan *plan, void *packed);
 
 /* Accumulators wait for their tail in segments: of a tile (LINEAR: of a row of pixels). A segment of `pixels`
@@ -55,6 +56,15 @@ static inline size_t qb_amx_segment(const struct qb_amx_plan *plan, int blocks)
     return plan->form == QB_AMX_LINEAR ? (size_t)(plan->period * blocks * QB_BLOCK)
                                        : (size_t)(plan->rows * blocks * QB_BLOCK + QB_AMX_GAP);
 }
+
+/* Scratch, in bytes: what a chained run leaves to the next; two areas of accumulators, used in turns by the
+ * runs of a chain (LINEAR is for pictures that fit one); window sums, see conv_vnni.h. */
+enum {
+    QB_AMX_LEFT = 512,
+    QB_AMX_POSITIONS = 144,
+    QB_AMX_AREA = QB_AMX_POSITIONS * 2 * QB_BLOCK * 4 + 576,
+    QB_AMX_SUMS = QB_AMX_LEFT + 2 * QB_AMX_AREA
+};
 
 /* Channels of a pixel that lie together in the accumulators: 1 or 2 blocks. A unit of the tail is 8 vectors:
  * 8 pixels of one block, or 4 of two. */
@@ -69,8 +79,8 @@ struct qb_amx_tail {
 /* acc: 64-byte aligned; sums: of the first pixel. */
 typedef void qb_amx_unit_fn(const struct qb_amx_tail *tail, const int32_t *acc, uint8_t *dst,
                             const uint8_t *res, const int32_t *sums);
-enum qb_amx_finish { QB_AMX_CODES, QB_AMX_ADD, QB_AMX_GENERAL };
-enum qb_amx_finish qb_amx_finish(const struct qb_conv *conv);
+/* No zero points: the shorter units. */
+bool qb_amx_plain(const struct qb_conv *conv);
 qb_amx_unit_fn *qb_amx_unit(const struct qb_conv *conv, int blocks);
 
 #endif

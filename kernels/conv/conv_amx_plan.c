@@ -68,7 +68,8 @@ static void make_linear(const struct qb_conv *c, struct qb_amx_plan *p)
     const int64_t tiles = (positions + QB_TILE_ROWS - 1) / QB_TILE_ROWS;
     const int rows = (int)((positions + tiles - 1) / tiles);
     /* Three tiles are two blocks: a block's sums never land on those that the block before left. */
-    if (period < c->dst_w || tiles < 3 || tiles * dot_cycles(rows) >= p->tiles * dot_cycles(p->rows)) {
+    if (period < c->dst_w || positions > QB_AMX_POSITIONS || tiles < 3 ||
+        tiles * dot_cycles(rows) >= p->tiles * dot_cycles(p->rows)) {
         return;
     }
     p->form = QB_AMX_LINEAR;
@@ -99,10 +100,6 @@ static void lay_out(const struct qb_conv *c, struct qb_amx_plan *p)
     p->minus_zw = p->comp + channels;
     p->wei = p->minus_zw + channels;
     p->bytes = p->wei + blocks * (size_t)p->chunks * (size_t)p->depth * QB_BLOCK;
-    const int together = blocks > 1 ? 2 : 1;
-    const size_t sums = p->form == QB_AMX_LINEAR ? (size_t)(p->positions * together * QB_BLOCK)
-                                                 : QB_AMX_SEGMENTS * qb_amx_segment(p, together);
-    p->sums = round_up(sums * sizeof(int32_t), 64);
 }
 
 struct qb_amx_plan qb_amx_plan_make(const struct qb_conv *c)
@@ -125,6 +122,42 @@ struct qb_amx_plan qb_amx_plan_make(const struct qb_conv *c)
     make_config(&p);
     lay_out(c, &p);
     return p;
+}
+
+/* The first row of dst whose tail may be left to the next run: of the last block, or ROTATE: of the last
+ * three steps. */
+static int first_left(const struct qb_conv *c, const struct qb_amx_plan *p)
+{
+    const int before = p->tiles - (p->tiles % 2 ? 1 : 2);
+    switch (p->form) {
+    case QB_AMX_NONE: break;
+    case QB_AMX_BLOCKS: return before / p->columns;
+    case QB_AMX_LINEAR:
+        return before * p->rows < c->dst_w ? 0 : (before * p->rows - c->dst_w) / p->period + 1;
+    case QB_AMX_ROTATE: return c->dst_h - 3;
+    }
+    return 0;
+}
+
+/* The last row of src that is read before all is done that the run before has left: by the first block, or
+ * ROTATE: eight steps are more than enough. */
+static int last_read(const struct qb_conv *c, const struct qb_amx_plan *p)
+{
+    if (p->form == QB_AMX_ROTATE) {
+        return 8 - c->pad_t;
+    }
+    const int y = p->form == QB_AMX_LINEAR ? (2 * p->rows - 1) / p->period : p->columns == 1;
+    return y * c->stride_h + c->kh - 1 - c->pad_t;
+}
+
+bool qb_amx_chains(const struct qb_conv *first, const struct qb_conv *second, bool reads)
+{
+    const struct qb_amx_plan a = qb_amx_plan_make(first), b = qb_amx_plan_make(second);
+    if (a.form == QB_AMX_NONE || b.form == QB_AMX_NONE || second->wei_zero_points) {
+        return false;
+    }
+    /* Wide pictures would leave more than the first steps of ROTATE can do. */
+    return first->dst_w <= 64 && (!reads || last_read(second, &b) < first_left(first, &a));
 }
 
 /* Channel k, byte `at` of chunk n of a span that starts at kernel row i, pixel j. */

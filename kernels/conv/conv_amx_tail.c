@@ -39,64 +39,99 @@ QB_INLINE const uint8_t *res_at(const struct qb_amx_tail *t, const uint8_t *res,
     return res + (size_t)(n / Q) * t->res_step + (size_t)(n % Q) * QB_BLOCK;
 }
 
-QB_INLINE void scaled(__m512 v[QB_AMX_UNIT], const struct qb_amx_tail *t, const int32_t *acc, int Q)
+/* What a unit is specialised for. */
+struct kind {
+    int Q;            /* blocks */
+    bool zero_points; /* false: of src, wei and dst are all 0 */
+    bool high;        /* false: the convolution's own code needs no upper clamp */
+};
+
+/* Accumulators as the rules want them. */
+QB_INLINE __m512i sum_at(struct kind kind, const struct qb_amx_tail *t, const int32_t *acc,
+                         const int32_t *sums, int n)
 {
+    const int block = n % kind.Q * QB_BLOCK;
+    __m512i a = _mm512_load_si512(acc + n * QB_BLOCK);
+    if (kind.zero_points) {
+        a = _mm512_add_epi32(a, _mm512_load_si512(t->comp + block));
+        if (t->minus_zw) {
+            a = _mm512_add_epi32(a, _mm512_mullo_epi32(_mm512_load_si512(t->minus_zw + block),
+                                                       _mm512_set1_epi32(sums[n / kind.Q])));
+        }
+    }
+    return a;
+}
+
+/* Saturates, packs, stores. */
+QB_INLINE void put(struct kind kind, const struct qb_amx_tail *t, const __m512i codes[QB_AMX_UNIT],
+                   uint8_t *dst)
+{
+    const struct qb_tail *const tail = t->tail;
+    const __m512i zero_point =
+                      _mm512_set1_epi16((short)(tail->rule == QB_TAIL_ONEDNN ? 0 : tail->zero_point)),
+                  low = _mm512_set1_epi8((char)tail->low);
+    QB_UNROLL
+    for (int i = 0; i < 2; i++) {
+        store(dst + (size_t)(i * 4 / kind.Q) * t->dst_step, t->dst_step,
+              kind.zero_points ? qb_tail512_pack_affine(codes + 4 * i, zero_point, low)
+                               : qb_tail512_pack(codes + 4 * i),
+              kind.Q);
+    }
+}
+
+/* v of fbgemm (tensor: fbgemm_tensor). */
+QB_INLINE void scaled(struct kind kind, bool tensor, __m512 v[QB_AMX_UNIT], const struct qb_amx_tail *t,
+                      const int32_t *acc, const int32_t *sums)
+{
+    const __m512 factor = _mm512_set1_ps(t->tail->bia_factor);
     __m512 bia[2], scale[2];
     QB_UNROLL
-    for (int q = 0; q < Q; q++) {
+    for (int q = 0; q < kind.Q; q++) {
         bia[q] = _mm512_load_ps(t->bia + q * QB_BLOCK);
         scale[q] = _mm512_load_ps(t->scale + q * QB_BLOCK);
     }
     EACH
     {
-        v[n] = _mm512_cvtepi32_ps(_mm512_load_si512(acc + n * QB_BLOCK));
+        v[n] = _mm512_cvtepi32_ps(sum_at(kind, t, acc, sums, n));
     }
     EACH
     {
-        v[n] = _mm512_add_ps(v[n], bia[n % Q]);
+        v[n] = tensor ? _mm512_fmadd_ps(bia[n % kind.Q], factor, v[n]) : _mm512_add_ps(v[n], bia[n % kind.Q]);
     }
     EACH
     {
-        v[n] = _mm512_mul_ps(v[n], scale[n % Q]);
+        v[n] = _mm512_mul_ps(v[n], scale[n % kind.Q]);
     }
 }
 
-QB_INLINE void put(const struct qb_amx_tail *t, const __m512 v[QB_AMX_UNIT], uint8_t *dst, int Q)
+QB_INLINE void codes_unit(struct kind kind, bool tensor, const struct qb_amx_tail *t, const int32_t *acc,
+                          uint8_t *dst, const int32_t *sums)
 {
+    __m512 v[QB_AMX_UNIT];
     __m512i codes[QB_AMX_UNIT];
+    scaled(kind, tensor, v, t, acc, sums);
     EACH
     {
         codes[n] = _mm512_cvtps_epi32(v[n]);
     }
-    QB_UNROLL
-    for (int i = 0; i < 2; i++) {
-        store(dst + (size_t)(i * 4 / Q) * t->dst_step, t->dst_step, qb_tail512_pack(codes + 4 * i), Q);
-    }
+    put(kind, t, codes, dst);
 }
 
-/* fbgemm without residual. This and the next two: zero point of dst 0, no zero points of weights, source zero
- * point 0. */
-QB_INLINE void codes_unit(const struct qb_amx_tail *t, const int32_t *acc, uint8_t *dst, int Q)
-{
-    __m512 v[QB_AMX_UNIT];
-    scaled(v, t, acc, Q);
-    put(t, v, dst, Q);
-}
-
-/* fbgemm with a quick addition. `high` false: see no_high. */
-QB_INLINE void add_unit(const struct qb_amx_tail *t, const int32_t *acc, uint8_t *dst, const uint8_t *res,
-                        int Q, bool high)
+/* A quick addition. */
+QB_INLINE void add_unit(struct kind kind, bool tensor, const struct qb_amx_tail *t, const int32_t *acc,
+                        uint8_t *dst, const uint8_t *res, const int32_t *sums)
 {
     const struct qb_tail *const tail = t->tail;
-    const __m512 low = _mm512_set1_ps(tail->conv_low), top = _mm512_set1_ps(tail->conv_high),
+    const __m512 low = _mm512_set1_ps(tail->conv_low), high = _mm512_set1_ps(tail->conv_high),
                  plus = _mm512_set1_ps(ROUND), minus = _mm512_set1_ps(-ROUND),
                  quick_conv = _mm512_set1_ps(tail->quick_conv), quick_res = _mm512_set1_ps(tail->quick_res),
                  offset = _mm512_set1_ps(tail->quick_offset), integer = _mm512_set1_ps(-INTEGER);
     const __m512i bits = _mm512_set1_epi32(INTEGER_BITS);
     __m512 v[QB_AMX_UNIT], r[QB_AMX_UNIT];
+    __m512i codes[QB_AMX_UNIT];
     EACH
     {
-        const __m128i *const from = (const __m128i *)(const void *)res_at(t, res, n, Q);
+        const __m128i *const from = (const __m128i *)(const void *)res_at(t, res, n, kind.Q);
         const __m512i code = _mm512_cvtepu8_epi32(_mm_loadu_si128(from));
         r[n] = _mm512_castsi512_ps(_mm512_or_si512(code, bits));
     }
@@ -104,15 +139,15 @@ QB_INLINE void add_unit(const struct qb_amx_tail *t, const int32_t *acc, uint8_t
     {
         r[n] = _mm512_add_ps(r[n], integer);
     }
-    scaled(v, t, acc, Q);
+    scaled(kind, tensor, v, t, acc, sums);
     EACH
     {
         v[n] = _mm512_max_ps(v[n], low);
     }
-    if (high) {
+    if (kind.high) {
         EACH
         {
-            v[n] = _mm512_min_ps(v[n], top);
+            v[n] = _mm512_min_ps(v[n], high);
         }
     }
     EACH
@@ -129,104 +164,84 @@ QB_INLINE void add_unit(const struct qb_amx_tail *t, const int32_t *acc, uint8_t
     }
     EACH
     {
-        v[n] = _mm512_fmadd_ps(quick_conv, v[n], r[n]);
+        codes[n] = _mm512_cvtps_epi32(_mm512_fmadd_ps(quick_conv, v[n], r[n]));
     }
-    put(t, v, dst, Q);
+    put(kind, t, codes, dst);
 }
 
-/* Any form, any zero points. */
-QB_INLINE void any_unit(enum qb_tail_form form, const struct qb_amx_tail *t, const int32_t *acc, uint8_t *dst,
-                        const uint8_t *res, const int32_t *sums, int Q)
+/* The rules that are not written out above. */
+QB_INLINE void value_unit(enum qb_tail_form form, struct kind kind, const struct qb_amx_tail *t,
+                          const int32_t *acc, uint8_t *dst, const uint8_t *res, const int32_t *sums)
 {
-    const struct qb_tail *const tail = t->tail;
-    const bool residual = tail->residual != QB_TAIL_NONE;
-    const __m512i zero_point =
-                      _mm512_set1_epi16((short)(tail->rule == QB_TAIL_ONEDNN ? 0 : tail->zero_point)),
-                  low = _mm512_set1_epi8((char)tail->low);
-    __m512i a[QB_AMX_UNIT];
+    const bool residual = t->tail->residual != QB_TAIL_NONE;
+    __m512i codes[QB_AMX_UNIT];
     EACH
     {
-        a[n] = _mm512_add_epi32(_mm512_load_si512(acc + n * QB_BLOCK),
-                                _mm512_load_si512(t->comp + n % Q * QB_BLOCK));
-    }
-    if (t->minus_zw) {
-        EACH
-        {
-            const __m512i minus = _mm512_load_si512(t->minus_zw + n % Q * QB_BLOCK);
-            a[n] = _mm512_add_epi32(a[n], _mm512_mullo_epi32(minus, _mm512_set1_epi32(sums[n / Q])));
-        }
+        codes[n] = sum_at(kind, t, acc, sums, n);
     }
     EACH
     {
-        const struct qb_tail512_block b = {_mm512_load_ps(t->bia + n % Q * QB_BLOCK),
-                                           _mm512_load_ps(t->scale + n % Q * QB_BLOCK)};
-        a[n] = qb_tail512_value(form, tail, a[n], b, residual ? res_at(t, res, n, Q) : NULL);
+        const struct qb_tail512_block b = {_mm512_load_ps(t->bia + n % kind.Q * QB_BLOCK),
+                                           _mm512_load_ps(t->scale + n % kind.Q * QB_BLOCK)};
+        codes[n] = qb_tail512_value(form, t->tail, codes[n], b, residual ? res_at(t, res, n, kind.Q) : NULL);
     }
-    QB_UNROLL
-    for (int i = 0; i < 2; i++) {
-        store(dst + (size_t)(i * 4 / Q) * t->dst_step, t->dst_step,
-              qb_tail512_pack_affine(a + 4 * i, zero_point, low), Q);
-    }
+    put(kind, t, codes, dst);
 }
 
-/* NAME_1 and NAME_2: units for one and two blocks. */
-#define UNIT(name, Q, call)                                                                                  \
+#define UNIT(name, Q, zero_points, high, call)                                                               \
     static void name##_##Q(const struct qb_amx_tail *t, const int32_t *acc, uint8_t *dst,                    \
                            const uint8_t *res, const int32_t *sums)                                          \
     {                                                                                                        \
+        const struct kind kind = {Q, zero_points, high};                                                     \
         (void)res, (void)sums;                                                                               \
         call;                                                                                                \
     }
-#define UNITS(name, call1, call2) UNIT(name, 1, call1) UNIT(name, 2, call2)
-#define ANY(name, form)                                                                                      \
-    UNITS(name, any_unit(form, t, acc, dst, res, sums, 1), any_unit(form, t, acc, dst, res, sums, 2))
+/* NAME[0] and NAME[1]: for one and two blocks. */
+#define UNITS(name, zero_points, high, call)                                                                 \
+    UNIT(name, 1, zero_points, high, call)                                                                   \
+    UNIT(name, 2, zero_points, high, call) static qb_amx_unit_fn *const name[2] = {name##_1, name##_2};
+#define VALUES(name, form) UNITS(name, true, true, value_unit(form, kind, t, acc, dst, res, sums))
 
-UNITS(codes, codes_unit(t, acc, dst, 1), codes_unit(t, acc, dst, 2))
-UNITS(add, add_unit(t, acc, dst, res, 1, false), add_unit(t, acc, dst, res, 2, false))
-UNITS(add_high, add_unit(t, acc, dst, res, 1, true), add_unit(t, acc, dst, res, 2, true))
-ANY(fbgemm, QB_FORM_FBGEMM)
-ANY(fbgemm_add, QB_FORM_FBGEMM_ADD)
-ANY(fbgemm_add_long, QB_FORM_FBGEMM_ADD_LONG)
-ANY(tensor, QB_FORM_TENSOR)
-ANY(tensor_add, QB_FORM_TENSOR_ADD)
-ANY(tensor_add_long, QB_FORM_TENSOR_ADD_LONG)
-ANY(onednn, QB_FORM_ONEDNN)
-ANY(onednn_sum, QB_FORM_ONEDNN_SUM)
+UNITS(codes_plain, false, true, codes_unit(kind, false, t, acc, dst, sums))
+UNITS(add_plain, false, false, add_unit(kind, false, t, acc, dst, res, sums))
+UNITS(add_plain_high, false, true, add_unit(kind, false, t, acc, dst, res, sums))
+UNITS(codes, true, true, codes_unit(kind, false, t, acc, dst, sums))
+UNITS(add, true, true, add_unit(kind, false, t, acc, dst, res, sums))
+UNITS(tensor, true, true, codes_unit(kind, true, t, acc, dst, sums))
+UNITS(tensor_add, true, true, add_unit(kind, true, t, acc, dst, res, sums))
+VALUES(add_long, QB_FORM_FBGEMM_ADD_LONG)
+VALUES(tensor_add_long, QB_FORM_TENSOR_ADD_LONG)
+VALUES(onednn, QB_FORM_ONEDNN)
+VALUES(onednn_sum, QB_FORM_ONEDNN_SUM)
 
-enum qb_amx_finish qb_amx_finish(const struct qb_conv *c)
+bool qb_amx_plain(const struct qb_conv *c)
 {
-    const enum qb_tail_form form = qb_tail_form(&c->tail);
-    if (c->tail.zero_point != 0 || c->tail.low != 0 || c->src_zero_point != 0 || c->wei_zero_points) {
-        return QB_AMX_GENERAL;
-    }
-    return form == QB_FORM_FBGEMM ? QB_AMX_CODES : form == QB_FORM_FBGEMM_ADD ? QB_AMX_ADD : QB_AMX_GENERAL;
+    return c->tail.zero_point == 0 && c->tail.low == 0 && c->src_zero_point == 0 && !c->wei_zero_points;
 }
 
 /* The upper clamp of the convolution's own code may go where that code alone takes the sum to 255, whatever
  * the residual. quick_conv < 2 keeps a larger one within int32 (QB_TAIL_LIMIT). */
-static bool no_high(const struct qb_tail *t)
+static bool needs_high(const struct qb_tail *t)
 {
-    return t->quick_conv <= 1.9F && t->quick_res >= 0.0F &&
-           t->quick_conv * t->conv_high + t->quick_offset >= 256.0F;
+    return !(t->quick_conv <= 1.9F && t->quick_res >= 0.0F &&
+             t->quick_conv * t->conv_high + t->quick_offset >= 256.0F);
 }
 
 qb_amx_unit_fn *qb_amx_unit(const struct qb_conv *c, int blocks)
 {
-    static qb_amx_unit_fn *const any[QB_FORM_COUNT][2] = {
-        [QB_FORM_FBGEMM] = {fbgemm_1, fbgemm_2},
-        [QB_FORM_FBGEMM_ADD] = {fbgemm_add_1, fbgemm_add_2},
-        [QB_FORM_FBGEMM_ADD_LONG] = {fbgemm_add_long_1, fbgemm_add_long_2},
-        [QB_FORM_TENSOR] = {tensor_1, tensor_2},
-        [QB_FORM_TENSOR_ADD] = {tensor_add_1, tensor_add_2},
-        [QB_FORM_TENSOR_ADD_LONG] = {tensor_add_long_1, tensor_add_long_2},
-        [QB_FORM_ONEDNN] = {onednn_1, onednn_2},
-        [QB_FORM_ONEDNN_SUM] = {onednn_sum_1, onednn_sum_2},
-    };
-    const bool two = blocks == 2;
-    switch (qb_amx_finish(c)) {
-    case QB_AMX_CODES: return two ? codes_2 : codes_1;
-    case QB_AMX_ADD: return no_high(&c->tail) ? (two ? add_2 : add_1) : (two ? add_high_2 : add_high_1);
-    case QB_AMX_GENERAL: break;
+    const bool plain = qb_amx_plain(c);
+    const int two = blocks == 2;
+    switch (qb_tail_form(&c->tail)) {
+    case QB_FORM_FBGEMM: return plain ? codes_plain[two] : codes[two];
+    case QB_FORM_FBGEMM_ADD:
+        return !plain ? add[two] : needs_high(&c->tail) ? add_plain_high[two] : add_plain[two];
+    case QB_FORM_FBGEMM_ADD_LONG: return add_long[two];
+    case QB_FORM_TENSOR: return tensor[two];
+    case QB_FORM_TENSOR_ADD: return tensor_add[two];
+    case QB_FORM_TENSOR_ADD_LONG: return tensor_add_long[two];
+    case QB_FORM_ONEDNN: return onednn[two];
+    case QB_FORM_ONEDNN_SUM: return onednn_sum[two];
+    case QB_FORM_COUNT: break;
     }
-    return any[qb_tail_form(&c->tail)][two];
+    return NULL;
 }

@@ -220,6 +220,39 @@ void net_mixed(struct net *net, enum qb_arithmetic arithmetic, uint32_t seed)
     }
 }
 
+static int resnet8_conv(struct net *net, int src, int oc, int k, int stride, bool relu, bool zero_points)
+{
+    const int pad = k / 2;
+    const struct net_conv c = {.src = src,
+                               .oc = oc,
+                               .kh = k,
+                               .kw = k,
+                               .stride_h = stride,
+                               .stride_w = stride,
+                               .pad_t = stride == 1 ? pad : 0,
+                               .pad_l = stride == 1 ? pad : 0,
+                               .pad_b = pad,
+                               .pad_r = pad,
+                               .relu = relu,
+                               .zero_point = zero_points ? pick(net, 1, 254) : relu ? 0 : 117};
+    return net_conv(net, &c);
+}
+
+void net_resnet8(struct net *net, enum qb_arithmetic arithmetic, uint32_t seed, bool zero_points)
+{
+    net_init(net, arithmetic, seed, (struct qb_shape){32, 32, 3}, 1.0F, 0);
+    int last = resnet8_conv(net, 0, 16, 3, 1, true, zero_points);
+    for (int stage = 0; stage < 3; stage++) {
+        const int oc = 16 << stage, stride = stage > 0 ? 2 : 1;
+        const int first = resnet8_conv(net, last, oc, 3, stride, true, zero_points),
+                  second = resnet8_conv(net, first, oc, 3, 1, false, zero_points),
+                  shortcut = stage > 0 ? resnet8_conv(net, last, oc, 1, stride, false, zero_points) : last;
+        last = net_add(net, second, shortcut, true, net->nodes[second].q.scale * 0.6F,
+                       zero_points ? pick(net, 1, 254) : 0);
+    }
+    net_dense(net, net_avgpool(net, last, 8, 8, 8), 10, false, 64);
+}
+
 uint8_t *net_images(struct net *net, int n)
 {
     const size_t count = (size_t)n * qb_shape_count(net->nodes[0].dst);

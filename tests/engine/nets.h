@@ -61,6 +61,10 @@ enum net_mixed {
 };
 void net_mixed(struct net *net, enum qb_arithmetic arithmetic, uint32_t seed);
 
+/* The shapes and additions of ResNet8 for 32 x 32 x 3, random weights; zero points as in arithmetic fbgemm, or
+ * random ones. */
+void net_resnet8(struct net *net, enum qb_arithmetic arithmetic, uint32_t seed, bool zero_points);
+
 /* Random pixels in which 0 and 255 are common. malloc'd. */
 uint8_t *net_images(struct net *net, int n);
 

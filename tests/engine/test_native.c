@@ -259,6 +259,18 @@ static void random_networks(void **state)
     print_message("%u networks from seed %u on\n", count, first_seed);
 }
 
+/* The shapes that kernels have paths for, without and with zero points. */
+static void resnet8_networks(void **state)
+{
+    (void)state;
+    for (uint32_t seed = 0; seed < 4; seed++) {
+        struct net net;
+        net_resnet8(&net, QB_ARITHMETIC_FBGEMM, seed, seed % 2 != 0);
+        compare(&net, seed);
+        net_free(&net);
+    }
+}
+
 static void mixed_networks(void **state)
 {
     (void)state;
@@ -402,7 +414,8 @@ int main(int argc, char **argv)
     seconds = budget ? strtod(budget, NULL) : 0.0;
     find_arithmetics();
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(random_networks),         cmocka_unit_test(mixed_networks),
+        cmocka_unit_test(random_networks),         cmocka_unit_test(resnet8_networks),
+        cmocka_unit_test(mixed_networks),
         cmocka_unit_test(absurd_scales_fall_back), cmocka_unit_test(divided_images),
         cmocka_unit_test(engines_do_not_meet),     cmocka_unit_test(the_caller_stays_free),
     };

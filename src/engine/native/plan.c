@@ -230,6 +230,22 @@ static void place(const struct qb_native_plan *plan, struct qb_native_step *s)
     }
 }
 
+/* Neighbouring convolutions of one kernel: each finishes the one before. */
+static void chain(struct qb_native_plan *plan)
+{
+    for (int i = 1; i < plan->count; i++) {
+        struct qb_native_step *const a = &plan->steps[i - 1], *const b = &plan->steps[i];
+        if (a->op != QB_QOP_CONV || b->op != QB_QOP_CONV || a->run != b->run) {
+            continue;
+        }
+        const struct qb_conv_impl *const conv = b->run;
+        if (conv->chains && conv->chains(a->args, b->args, b->src[0] == a->node)) {
+            a->chain |= QB_CHAIN_LEAVE;
+            b->chain |= QB_CHAIN_RESUME;
+        }
+    }
+}
+
 /* "conv:3x3,skip add[conv_2]:3x3,skip+add ...": a kernel other than the plan's own ISA is named. */
 static const char *describe(const struct qb_native_maker *m, struct qb_error *err)
 {
@@ -281,6 +297,7 @@ enum qb_status qb_native_plan_make(const struct qb_qgraph *graph, enum qb_isa is
             }
         }
     }
+    chain(&plan);
     plan.text = describe(&maker, err);
     if (!plan.text) {
         return err->status;
@@ -319,9 +336,15 @@ void qb_native_plan_step(const struct qb_native_plan *plan, const struct qb_nati
             ->run(s->args, image + s->image, s->rows, dst->shape.w, dst->shape.c, to, dst->step, dst->pitch);
         break;
     case QB_QOP_CONV:
-    case QB_QOP_DENSE:
-        ((const struct qb_conv_impl *)s->run)->run(s->args, s->packed, from, second, to, scratch);
+    case QB_QOP_DENSE: {
+        const struct qb_conv_impl *const conv = s->run;
+        if (s->chain) {
+            conv->run_chained(s->args, s->packed, from, second, to, scratch, s->chain);
+        } else {
+            conv->run(s->args, s->packed, from, second, to, scratch);
+        }
         break;
+    }
     case QB_QOP_ADD:
         ((const struct qb_add_impl *)s->run)
             ->run(s->args, rows, bytes, from, a->pitch, second, b->pitch, to, dst->pitch);

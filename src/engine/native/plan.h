@@ -37,8 +37,9 @@ struct qb_native_step {
     const void *run;  /* the table entry: struct qb_conv_impl, qb_addition_impl ... by op */
     const void *args; /* what the kernel is called with: struct qb_conv, qb_addition ... */
     const void *packed;
-    int rows;           /* of dst */
-    size_t image;       /* INPUT: where it begins to read the image; bytes */
+    unsigned chain; /* CONV, DENSE: with the steps beside it, see conv.h; only where all steps run in order */
+    int rows;       /* of dst */
+    size_t image;   /* INPUT: where it begins to read the image; bytes */
     size_t from[2], to; /* bytes from the workspace's start; from[1] where src[1] is not -1 */
 };
 

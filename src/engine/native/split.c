@@ -149,6 +149,7 @@ static enum qb_status divide(struct qb_native_plan *plan, const struct qb_native
         const struct range range = share(axis == AXIS_ROWS ? dst.h : qb_blocks(dst.c), threads, i);
         if (range.count > 0) {
             parts[i] = *step;
+            parts[i].chain = 0;
             QB_TRY(cut(plan, axis, range, arena, &parts[i], err));
         }
     }
@@ -176,6 +177,7 @@ enum qb_status qb_native_split_make(struct qb_native_plan *plan, int threads, st
             QB_TRY(divide(plan, &plan->steps[i], axis, threads, arena, parts, err));
         } else {
             parts[0] = plan->steps[i];
+            parts[0].chain = 0;
         }
         split.divided += divided;
         split.meet[i] = i > 0 && (divided || before);
