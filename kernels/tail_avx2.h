@@ -24,11 +24,36 @@ QB_INLINE __m256i qb_tail256_pack(const __m256i t[4], __m256i zero_point16, __m2
                                        _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7));
 }
 
+/* FIXED: channels k .. k + 7 up to the patch. */
+QB_INLINE __m256i qb_tail256_fixed(const struct qb_tail *t, __m256i acc, size_t k)
+{
+    const __m256i *const start = (const __m256i *)(const void *)(t->start + k),
+                         *const patch = (const __m256i *)(const void *)(t->patch + k);
+    const __m256i x = _mm256_add_epi32(acc, _mm256_load_si256(start)),
+                  sign = _mm256_and_si256(x, _mm256_set1_epi32(t->sign));
+    const __m256 bia = _mm256_xor_ps(_mm256_load_ps(t->bia + k), _mm256_castsi256_ps(sign));
+    const __m256i code =
+        _mm256_cvtps_epi32(_mm256_fmadd_ps(_mm256_cvtepi32_ps(x), _mm256_load_ps(t->scale + k), bia));
+    return _mm256_sub_epi32(code, _mm256_cmpeq_epi32(x, _mm256_load_si256(patch)));
+}
+
 /* Channels k .. k + 7 up to rne. `form` is a constant where this is inlined. Two roundings where tail.h has
  * two: no FMA there. */
 QB_INLINE __m256i qb_tail256_value(enum qb_tail_form form, const struct qb_tail *t, __m256i acc, size_t k,
                                    const uint8_t *res)
 {
+    if (form == QB_FORM_FIXED || form == QB_FORM_FIXED_ADD) {
+        const __m256i code = qb_tail256_fixed(t, acc, k);
+        if (form == QB_FORM_FIXED) {
+            return code;
+        }
+        const __m256i y = _mm256_min_epi32(_mm256_max_epi32(code, _mm256_set1_epi32((int32_t)t->conv_low)),
+                                           _mm256_set1_epi32((int32_t)t->conv_high));
+        const __m256 other = _mm256_fmadd_ps(_mm256_set1_ps(t->quick_res), qb_tail256_res(res),
+                                             _mm256_set1_ps(t->quick_offset));
+        return _mm256_cvtps_epi32(
+            _mm256_fmadd_ps(_mm256_set1_ps(t->quick_conv), _mm256_cvtepi32_ps(y), other));
+    }
     const __m256 a = _mm256_cvtepi32_ps(acc), bia = _mm256_load_ps(t->bia + k),
                  scale = _mm256_load_ps(t->scale + k);
     if (form == QB_FORM_ONEDNN || form == QB_FORM_ONEDNN_SUM) {

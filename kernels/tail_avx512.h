@@ -11,12 +11,18 @@
 /* Per-channel constants of one block. */
 struct qb_tail512_block {
     __m512 bia, scale;
+    __m512i start, patch; /* FIXED */
 };
 
-QB_INLINE struct qb_tail512_block qb_tail512_load(const struct qb_tail *t, size_t block)
+/* Of the block that starts at channel k. `form` is a constant where this is inlined. */
+QB_INLINE struct qb_tail512_block qb_tail512_load(enum qb_tail_form form, const struct qb_tail *t, size_t k)
 {
-    return (struct qb_tail512_block){_mm512_load_ps(t->bia + block * QB_BLOCK),
-                                     _mm512_load_ps(t->scale + block * QB_BLOCK)};
+    struct qb_tail512_block b = {.bia = _mm512_load_ps(t->bia + k), .scale = _mm512_load_ps(t->scale + k)};
+    if (form == QB_FORM_FIXED || form == QB_FORM_FIXED_ADD) {
+        b.start = _mm512_load_si512(t->start + k);
+        b.patch = _mm512_load_si512(t->patch + k);
+    }
+    return b;
 }
 
 /* 16 residual codes as float. */
@@ -54,10 +60,33 @@ QB_INLINE __m512i qb_tail512_pack_affine(const __m512i t[4], __m512i zero_point1
     return qb_tail512_order(_mm512_max_epu8(_mm512_packus_epi16(a, b), low8));
 }
 
+/* FIXED: up to the patch; 0x78 is a ^ (b & c). */
+QB_INLINE __m512i qb_tail512_fixed(const struct qb_tail *t, __m512i acc, struct qb_tail512_block b)
+{
+    const __m512i x = _mm512_add_epi32(acc, b.start), ones = _mm512_set1_epi32(1);
+    const __m512i bia =
+        _mm512_ternarylogic_epi32(_mm512_castps_si512(b.bia), x, _mm512_set1_epi32(t->sign), 0x78);
+    const __m512i code =
+        _mm512_cvtps_epi32(_mm512_fmadd_ps(_mm512_cvtepi32_ps(x), b.scale, _mm512_castsi512_ps(bia)));
+    return _mm512_mask_add_epi32(code, _mm512_cmpeq_epi32_mask(x, b.patch), code, ones);
+}
+
 /* One vector up to rne. `form` is a constant where this is inlined. */
 QB_INLINE __m512i qb_tail512_value(enum qb_tail_form form, const struct qb_tail *t, __m512i acc,
                                    struct qb_tail512_block b, const uint8_t *res)
 {
+    if (form == QB_FORM_FIXED || form == QB_FORM_FIXED_ADD) {
+        const __m512i code = qb_tail512_fixed(t, acc, b);
+        if (form == QB_FORM_FIXED) {
+            return code;
+        }
+        const __m512i y = _mm512_min_epi32(_mm512_max_epi32(code, _mm512_set1_epi32((int32_t)t->conv_low)),
+                                           _mm512_set1_epi32((int32_t)t->conv_high));
+        const __m512 other = _mm512_fmadd_ps(_mm512_set1_ps(t->quick_res), qb_tail512_res(res),
+                                             _mm512_set1_ps(t->quick_offset));
+        return _mm512_cvtps_epi32(
+            _mm512_fmadd_ps(_mm512_set1_ps(t->quick_conv), _mm512_cvtepi32_ps(y), other));
+    }
     const __m512 a = _mm512_cvtepi32_ps(acc);
     if (form == QB_FORM_ONEDNN || form == QB_FORM_ONEDNN_SUM) {
         __m512 v = _mm512_add_ps(_mm512_mul_ps(a, b.scale), b.bia);

@@ -4,6 +4,7 @@
 #define QB_KERNELS_TAIL_REF_H
 
 #include <math.h>
+#include <stddef.h>
 
 #include "kernels/tail.h"
 
@@ -31,6 +32,22 @@ static inline float qb_tail_quick(const struct qb_tail *t, float y, uint8_t res)
     return fmaf(t->quick_conv, y, fmaf(t->quick_res, (float)res, t->quick_offset));
 }
 
+/* FIXED, up to rne(v) and the patch, or by the steps. */
+static inline int32_t qb_tail_fixed(const struct qb_tail *t, int32_t acc, int k)
+{
+    const int32_t x = (int32_t)((uint32_t)acc + (uint32_t)t->start[k]);
+    if (t->steps) {
+        const int32_t *const steps = t->steps + (size_t)k * QB_STEPS;
+        int32_t code = 0;
+        while (code < QB_STEPS && steps[code] <= x) {
+            code++;
+        }
+        return code - (t->residual == QB_TAIL_ADD ? t->conv_zero_point : t->zero_point);
+    }
+    const float bia = t->sign && x < 0 ? -t->bia[k] : t->bia[k];
+    return (int32_t)qb_tail_rne(fmaf((float)x, t->scale[k], bia)) + (x == t->patch[k]);
+}
+
 /* One accumulator of channel k; res is not looked at without a residual. */
 static inline uint8_t qb_tail_ref(const struct qb_tail *t, int32_t acc, int k, uint8_t res)
 {
@@ -40,6 +57,13 @@ static inline uint8_t qb_tail_ref(const struct qb_tail *t, int32_t acc, int k, u
             v = fmaf(t->res_scale, (float)(res - t->res_zero_point), v);
         }
         return qb_tail_code(v * t->dst_inverse + (float)t->zero_point, 0, t->low);
+    }
+    if (t->rule == QB_TAIL_FIXED) {
+        const float code = (float)qb_tail_fixed(t, acc, k);
+        return t->residual == QB_TAIL_NONE
+                   ? qb_tail_code(code, t->zero_point, t->low)
+                   : qb_tail_code(qb_tail_quick(t, fminf(fmaxf(code, t->conv_low), t->conv_high), res),
+                                  t->zero_point, t->low);
     }
     const float sum =
         t->rule == QB_TAIL_FBGEMM ? (float)acc + t->bia[k] : fmaf(t->bia[k], t->bia_factor, (float)acc);

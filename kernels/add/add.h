@@ -5,6 +5,8 @@
  * low) onednn   d(q) = scale * (float)(q - zero)       dst = max(sat(rne((d0 + d1) * dst_inverse +
  * (float)zero_point)), low)
  *
+ *   table    dst = max(table[q0][q1], low); ref only
+ *
  * A ReLU is low = zero_point. `rows` rows of `bytes` codes, a multiple of 16, `pitch` bytes apart; exactly
  * those are read and written. dst may be one of the sources. Scales are positive and all products finite. */
 #ifndef QB_KERNELS_ADD_H
@@ -21,6 +23,7 @@ struct qb_addition {
     int32_t zero[2];
     float dst_inverse;
     int32_t zero_point, low;
+    const uint8_t (*table)[256]; /* [256]; NULL: by the formula */
 };
 
 typedef void qb_add_fn(const struct qb_addition *add, size_t rows, size_t bytes, const uint8_t *src0,

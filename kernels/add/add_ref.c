@@ -15,6 +15,11 @@ static void run(const struct qb_addition *add, size_t rows, size_t bytes, const 
 {
     for (size_t y = 0; y < rows; y++, src0 += pitch0, src1 += pitch1, dst += dst_pitch) {
         for (size_t i = 0; i < bytes; i++) {
+            if (add->table) {
+                const uint8_t code = add->table[src0[i]][src1[i]];
+                dst[i] = code > add->low ? code : (uint8_t)add->low;
+                continue;
+            }
             const float v = (dequantize(add, 0, src0[i]) + dequantize(add, 1, src1[i])) * add->dst_inverse;
             dst[i] = add->onednn ? qb_tail_code(v + (float)add->zero_point, 0, add->low)
                                  : qb_tail_code(v, add->zero_point, add->low);

@@ -76,7 +76,8 @@ QB_INLINE void qb_codes256(enum qb_tail_form form, const struct qb_run256 *r, co
                            size_t k, struct qb_at256 *at)
 {
     const struct qb_tail *const tail = &r->conv->tail;
-    const bool residual = form != QB_FORM_FBGEMM && form != QB_FORM_TENSOR && form != QB_FORM_ONEDNN;
+    const bool residual =
+        form != QB_FORM_FBGEMM && form != QB_FORM_TENSOR && form != QB_FORM_ONEDNN && form != QB_FORM_FIXED;
     const __m256i zero_point =
                       _mm256_set1_epi16((short)(tail->rule == QB_TAIL_ONEDNN ? 0 : tail->zero_point)),
                   low = _mm256_set1_epi8((char)tail->low);
@@ -120,6 +121,8 @@ static struct qb_at256 qb_finish256_any(const struct qb_run256 *r, const __m256i
             break;
         case QB_FORM_ONEDNN: qb_codes256(QB_FORM_ONEDNN, r, acc + 2 * p, two, k, &at); break;
         case QB_FORM_ONEDNN_SUM: qb_codes256(QB_FORM_ONEDNN_SUM, r, acc + 2 * p, two, k, &at); break;
+        case QB_FORM_FIXED: qb_codes256(QB_FORM_FIXED, r, acc + 2 * p, two, k, &at); break;
+        case QB_FORM_FIXED_ADD: qb_codes256(QB_FORM_FIXED_ADD, r, acc + 2 * p, two, k, &at); break;
         case QB_FORM_COUNT: break;
         }
     }

@@ -181,8 +181,8 @@ QB_INLINE void value_unit(enum qb_tail_form form, struct kind kind, const struct
     }
     EACH
     {
-        const struct qb_tail512_block b = {_mm512_load_ps(t->bia + n % kind.Q * QB_BLOCK),
-                                           _mm512_load_ps(t->scale + n % kind.Q * QB_BLOCK)};
+        const size_t channel = (size_t)(t->bia - t->tail->bia) + (size_t)(n % kind.Q) * QB_BLOCK;
+        const struct qb_tail512_block b = qb_tail512_load(form, t->tail, channel);
         codes[n] = qb_tail512_value(form, t->tail, codes[n], b, residual ? res_at(t, res, n, kind.Q) : NULL);
     }
     put(kind, t, codes, dst);
@@ -213,6 +213,8 @@ VALUES(add_long, QB_FORM_FBGEMM_ADD_LONG)
 VALUES(tensor_add_long, QB_FORM_TENSOR_ADD_LONG)
 VALUES(onednn, QB_FORM_ONEDNN)
 VALUES(onednn_sum, QB_FORM_ONEDNN_SUM)
+VALUES(fixed, QB_FORM_FIXED)
+VALUES(fixed_add, QB_FORM_FIXED_ADD)
 
 bool qb_amx_plain(const struct qb_conv *c)
 {
@@ -241,6 +243,8 @@ qb_amx_unit_fn *qb_amx_unit(const struct qb_conv *c, int blocks)
     case QB_FORM_TENSOR_ADD_LONG: return tensor_add_long[two];
     case QB_FORM_ONEDNN: return onednn[two];
     case QB_FORM_ONEDNN_SUM: return onednn_sum[two];
+    case QB_FORM_FIXED: return fixed[two];
+    case QB_FORM_FIXED_ADD: return fixed_add[two];
     case QB_FORM_COUNT: break;
     }
     return NULL;

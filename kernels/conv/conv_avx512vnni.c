@@ -141,8 +141,8 @@ QB_INLINE void finish_here(enum qb_tail_form form, const struct job *j, const __
                            struct place at, int P, int Q)
 {
     const struct qb_tail *const tail = &j->conv->tail;
-    const struct qb_tail512_block b[2] = {qb_tail512_load(tail, at.block),
-                                          qb_tail512_load(tail, at.block + (size_t)Q - 1)};
+    const struct qb_tail512_block b[2] = {qb_tail512_load(form, tail, at.block * QB_BLOCK),
+                                          qb_tail512_load(form, tail, (at.block + (size_t)Q - 1) * QB_BLOCK)};
     uint8_t *const dst = dst_at(j, y, at);
     const uint8_t *const res = form == QB_FORM_FBGEMM ? NULL : res_at(j, y, at);
     QB_REPEAT_4(i, P * Q / 4, {
@@ -168,7 +168,7 @@ QB_INLINE void finish_any(enum qb_tail_form form, const struct job *j, const __m
     const __m512i zero_point =
                       _mm512_set1_epi16((short)(tail->rule == QB_TAIL_ONEDNN ? 0 : tail->zero_point)),
                   low = _mm512_set1_epi8((char)tail->low);
-    const struct qb_tail512_block b = qb_tail512_load(tail, at.block);
+    const struct qb_tail512_block b = qb_tail512_load(form, tail, at.block * QB_BLOCK);
     const __m512i minus =
         j->sums ? _mm512_load_si512(j->vnni.minus_zw + at.block * QB_BLOCK) : _mm512_setzero_si512();
     const int32_t *const sums = j->sums ? j->sums + y * (size_t)c->dst_w + at.x : NULL;
@@ -209,6 +209,8 @@ static void finish_general(const struct job *j, const __m512i *acc, size_t y, st
         case QB_FORM_TENSOR_ADD_LONG: finish_any(QB_FORM_TENSOR_ADD_LONG, j, acc, blocks, y, at, P); break;
         case QB_FORM_ONEDNN: finish_any(QB_FORM_ONEDNN, j, acc, blocks, y, at, P); break;
         case QB_FORM_ONEDNN_SUM: finish_any(QB_FORM_ONEDNN_SUM, j, acc, blocks, y, at, P); break;
+        case QB_FORM_FIXED: finish_any(QB_FORM_FIXED, j, acc, blocks, y, at, P); break;
+        case QB_FORM_FIXED_ADD: finish_any(QB_FORM_FIXED_ADD, j, acc, blocks, y, at, P); break;
         case QB_FORM_COUNT: break;
         }
     }

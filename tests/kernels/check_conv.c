@@ -19,6 +19,7 @@ struct sample {
     size_t src_origin, dst_bytes;
     int32_t zero_points[CHANNELS];
     _Alignas(64) float bia[CHANNELS], scale[CHANNELS];
+    _Alignas(64) int32_t start[CHANNELS], patch[CHANNELS];
 };
 
 static float real(struct qb_rng *rng, double low, double high)
@@ -26,14 +27,33 @@ static float real(struct qb_rng *rng, double low, double high)
     return (float)(low + (high - low) * qb_rng_double(rng));
 }
 
+/* Nudges that show the wrong sign, starts, and patches where sums are: 0 in some pictures, anywhere near in
+ * others. */
+static void make_fixed(struct sample *s, struct qb_rng *rng)
+{
+    struct qb_tail *const t = &s->conv.tail;
+    t->start = s->start;
+    t->patch = s->patch;
+    t->sign = draw(rng, 0, 1) ? INT32_MIN : 0;
+    memset(s->start, 0, sizeof s->start);
+    memset(s->patch, 0, sizeof s->patch);
+    for (int k = 0; k < s->conv.oc; k++) {
+        s->start[k] = draw(rng, -2000, 2000);
+        s->bia[k] = real(rng, 0.0, 0.5);
+        s->patch[k] = draw(rng, 0, 1) ? s->start[k] : draw(rng, -3000, 3000);
+    }
+}
+
 /* Scales for which codes use their range and sometimes leave it. */
 static void make_tail(struct sample *s, enum qb_tail_form form, struct qb_rng *rng)
 {
     const double depth = (double)s->conv.kh * s->conv.kw * s->conv.ic;
     const bool tensor = form >= QB_FORM_TENSOR && form <= QB_FORM_TENSOR_ADD_LONG,
-               onednn = form >= QB_FORM_ONEDNN;
+               fixed = form == QB_FORM_FIXED || form == QB_FORM_FIXED_ADD,
+               onednn = form == QB_FORM_ONEDNN || form == QB_FORM_ONEDNN_SUM;
     struct qb_tail *const t = &s->conv.tail;
-    *t = (struct qb_tail){.rule = onednn   ? QB_TAIL_ONEDNN
+    *t = (struct qb_tail){.rule = fixed    ? QB_TAIL_FIXED
+                                  : onednn ? QB_TAIL_ONEDNN
                                   : tensor ? QB_TAIL_FBGEMM_TENSOR
                                            : QB_TAIL_FBGEMM,
                           .bia = s->bia,
@@ -48,11 +68,15 @@ static void make_tail(struct sample *s, enum qb_tail_form form, struct qb_rng *r
         s->scale[k] = (float)(real(rng, 0.2, 2.0) * 255.0 / (depth * 64.0 * 64.0 + 1.0));
         s->bia[k] = real(rng, -1.0, 1.0) * (onednn ? 64.0F : 64.0F / s->scale[k]);
     }
+    if (fixed) {
+        make_fixed(s, rng);
+    }
     if (form == QB_FORM_ONEDNN_SUM) {
         t->residual = QB_TAIL_SUM;
         t->res_scale = real(rng, 0.1, 1.0);
         t->res_zero_point = PICK(rng, 0, 255, draw(rng, 1, 254));
-    } else if (form != QB_FORM_FBGEMM && form != QB_FORM_TENSOR && form != QB_FORM_ONEDNN) {
+    } else if (form != QB_FORM_FBGEMM && form != QB_FORM_TENSOR && form != QB_FORM_ONEDNN &&
+               form != QB_FORM_FIXED) {
         const int zero = PICK(rng, 0, draw(rng, 1, 254));
         t->residual = QB_TAIL_ADD;
         t->conv_zero_point = PICK(rng, 0, 128, draw(rng, 1, 254));
@@ -62,6 +86,12 @@ static void make_tail(struct sample *s, enum qb_tail_form form, struct qb_rng *r
         t->conv_offset = t->conv_scale * (float)-t->conv_zero_point;
         t->res_scale = real(rng, 0.1, 1.0);
         t->res_offset = t->res_scale * (float)-zero;
+        if (fixed) { /* any constants will do */
+            t->quick = true;
+            t->quick_conv = t->conv_scale * t->dst_inverse;
+            t->quick_res = t->res_scale * t->dst_inverse;
+            t->quick_offset = t->res_offset * t->dst_inverse;
+        }
         if (form == QB_FORM_FBGEMM_ADD || form == QB_FORM_TENSOR_ADD) {
             qb_tail_quicken(
                 t); /* at times there is no quick form: then this is another case of the long one */

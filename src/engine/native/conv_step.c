@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/native/fixed.h"
 #include "engine/native/plan.h"
 #include "engine/reference/arithmetic.h"
 
@@ -52,6 +53,48 @@ static float *padded(struct qb_arena *arena, const float *values, int oc, struct
     return to;
 }
 
+/* Largest |sum of products| of channel k; fits int32 (engine/check.c). */
+static int64_t reach(const struct qb_qnode *n, const struct qb_qparams *src, int k)
+{
+    const size_t depth = (size_t)n->ic * (n->op == QB_QOP_CONV ? (size_t)(n->kh * n->kw) : 1);
+    const int32_t zero = n->wei_zero_points[n->wei_scale_count == 1 ? 0 : k];
+    int64_t sum = 0;
+    for (size_t i = 0; i < depth; i++) {
+        sum += abs(n->wei[(size_t)k * depth + i] - zero);
+    }
+    return sum * (src->zero_point > 127 ? src->zero_point : 255 - src->zero_point);
+}
+
+/* Arithmetic tflite. */
+static enum qb_status make_fixed_tail(struct qb_native_maker *m, int conv_node, int node,
+                                      const struct qb_requant *r, struct qb_tail *out, struct qb_error *err)
+{
+    const struct qb_native_fusion *const f = &m->fusions[node];
+    const struct qb_qnode *const conv = &m->graph->nodes[conv_node];
+    const bool relu = f->conv >= 0 ? conv->relu : f->relu;
+    int64_t *const reaches = qb_native_array(m->arena, (size_t)r->oc, sizeof *reaches, err);
+    if (!reaches) {
+        return err->status;
+    }
+    for (int k = 0; k < r->oc; k++) {
+        reaches[k] = reach(conv, &m->graph->nodes[conv->src[0]].q, k);
+    }
+    QB_TRY(qb_native_fixed_tail(r, reaches, relu ? r->zero_point : 0, m->arena, out, err));
+    if (f->conv >= 0) {
+        const struct qb_tail channels = *out;
+        *out = f->add;
+        out->rule = channels.rule;
+        out->bia = channels.bia;
+        out->scale = channels.scale;
+        out->start = channels.start;
+        out->patch = channels.patch;
+        out->sign = channels.sign;
+        out->steps = channels.steps;
+        out->low = f->relu ? out->zero_point : 0;
+    }
+    return QB_OK;
+}
+
 static enum qb_status make_tail(struct qb_native_maker *m, int conv_node, int node, struct qb_tail *out,
                                 struct qb_error *err)
 {
@@ -60,6 +103,9 @@ static enum qb_status make_tail(struct qb_native_maker *m, int conv_node, int no
     const struct qb_qnode *const conv = &graph->nodes[conv_node], *const dst = &graph->nodes[node];
     struct qb_requant r;
     QB_TRY(qb_requant_init(graph, conv_node, m->arena, &r, err));
+    if (graph->arithmetic == QB_ARITHMETIC_TFLITE) {
+        return make_fixed_tail(m, conv_node, node, &r, out, err);
+    }
     struct qb_tail t = {
         .rule = r.arithmetic == QB_ARITHMETIC_ONEDNN ? QB_TAIL_ONEDNN
                 : r.per_tensor                       ? QB_TAIL_FBGEMM_TENSOR
@@ -97,25 +143,17 @@ static enum qb_status make_tail(struct qb_native_maker *m, int conv_node, int no
     return QB_OK;
 }
 
-/* Largest |accumulator| of channel k. */
-static double reach(const struct qb_qnode *n, const struct qb_qparams *src, int k)
-{
-    const size_t depth = (size_t)n->ic * (n->op == QB_QOP_CONV ? (size_t)(n->kh * n->kw) : 1);
-    const int32_t zero = n->wei_zero_points[n->wei_scale_count == 1 ? 0 : k];
-    double sum = 0.0;
-    for (size_t i = 0; i < depth; i++) {
-        sum += abs(n->wei[(size_t)k * depth + i] - zero);
-    }
-    return sum * (src->zero_point > 127 ? src->zero_point : 255 - src->zero_point);
-}
-
 /* The promise of tail.h: every float fits int32 with room to spare. Any sensible network keeps it; one that
  * does not gets the ref kernel. */
 static bool within_limit(const struct qb_qnode *n, const struct qb_qparams *src, const struct qb_tail *t)
 {
+    if (t->steps) {
+        return false;
+    }
     for (int k = 0; k < n->oc; k++) {
-        const double acc = reach(n, src, k), bia = fabs((double)t->bia[k]), scale = t->scale[k];
-        const double v = t->rule == QB_TAIL_FBGEMM ? (acc + bia) * scale
+        const double acc = (double)reach(n, src, k), bia = fabs((double)t->bia[k]), scale = t->scale[k];
+        const double v = t->rule == QB_TAIL_FIXED    ? (acc + fabs((double)t->start[k])) * scale + bia
+                         : t->rule == QB_TAIL_FBGEMM ? (acc + bia) * scale
                          : t->rule == QB_TAIL_FBGEMM_TENSOR
                              ? (acc + bia * t->bia_factor) * scale
                              : (acc * scale + bia + 256.0 * t->res_scale) * t->dst_inverse;

@@ -1,8 +1,10 @@
-/* Fusion: a ReLU joins the convolution, dense layer or addition that only it reads, and (arithmetic fbgemm)
- * an addition joins a convolution that only it reads. Both change no bit: rounding and clamping are monotone,
- * so that max(code, zero_point) behind the clamp is a higher lower bound of the clamp, and the addition sees
- * the very code that would have been stored. */
+/* Fusion: a ReLU joins the convolution, dense layer or addition that only it reads, and (arithmetics fbgemm,
+ * tflite) an addition joins a convolution that only it reads. Both change no bit: rounding and clamping are
+ * monotone, so that max(code, zero_point) behind the clamp is a higher lower bound of the clamp, and the
+ * addition sees the very code that would have been stored. */
 #include "engine/native/fuse.h"
+
+#include "engine/native/fixed.h"
 
 static bool alone(const int *readers, const struct qb_native_fusion *fusions, int node)
 {
@@ -37,8 +39,12 @@ void qb_native_fuse(const struct qb_qgraph *graph, bool fuse, int *readers, stru
     for (int i = 0; fuse && i < graph->count; i++) {
         const struct qb_qnode *const n = &graph->nodes[i];
         struct qb_native_fusion *const f = &fusions[i];
-        if (n->op == QB_QOP_ADD && graph->arithmetic == QB_ARITHMETIC_FBGEMM) {
+        if (n->op == QB_QOP_ADD && graph->arithmetic != QB_ARITHMETIC_ONEDNN) {
             f->conv = absorbable(graph, n, readers, fusions);
+            if (graph->arithmetic == QB_ARITHMETIC_TFLITE && f->conv >= 0 &&
+                !qb_native_fixed_add_tail(graph, i, f->conv, &f->add)) {
+                f->conv = -1;
+            }
             if (f->conv >= 0) {
                 fusions[f->conv].absorbed = true;
             }
@@ -48,7 +54,8 @@ void qb_native_fuse(const struct qb_qgraph *graph, bool fuse, int *readers, stru
             const enum qb_qop op = graph->nodes[src].op;
             if ((op == QB_QOP_CONV || op == QB_QOP_DENSE || op == QB_QOP_ADD) &&
                 alone(readers, fusions, src)) {
-                *f = (struct qb_native_fusion){.base = src, .conv = fusions[src].conv, .relu = true};
+                *f = fusions[src];
+                f->relu = true;
                 fusions[src].absorbed = true;
             }
         }

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "engine/native/fixed.h"
 #include "engine/reference/arithmetic.h"
 
 void *qb_native_array(struct qb_arena *arena, size_t count, size_t size, struct qb_error *err)
@@ -104,6 +105,11 @@ static enum qb_status make_quantize(struct qb_native_maker *m, int node, struct 
     if (!args) {
         return err->status;
     }
+    if (m->graph->arithmetic == QB_ARITHMETIC_TFLITE) {
+        step->run = qb_quantize_select(qb_native_fixed_input(m->graph, args) ? m->plan->isa : QB_ISA_REF);
+        step->args = args;
+        return QB_OK;
+    }
     qb_quantize_init(1.0F / q->scale, q->zero_point, args);
     const struct qb_limits limits = limits_of(q);
     for (int p = 0; p < 256; p++) {
@@ -125,6 +131,16 @@ static enum qb_status make_add(struct qb_native_maker *m, int node, struct qb_na
     if (!args) {
         return err->status;
     }
+    step->run = qb_add_select(m->plan->isa);
+    step->args = args;
+    step->src[0] = n->src[0];
+    step->src[1] = n->src[1];
+    if (graph->arithmetic == QB_ARITHMETIC_TFLITE) {
+        QB_TRY(qb_native_fixed_add(graph, m->fusions[node].base, m->arena, args, err));
+        args->low = m->fusions[node].relu ? n->q.zero_point : 0;
+        step->run = args->table ? qb_add_impls[0] : step->run;
+        return QB_OK;
+    }
     args->onednn = graph->arithmetic == QB_ARITHMETIC_ONEDNN;
     args->dst_inverse = 1.0F / n->q.scale;
     args->zero_point = n->q.zero_point;
@@ -134,10 +150,7 @@ static enum qb_status make_add(struct qb_native_maker *m, int node, struct qb_na
         args->scale[s] = q->scale;
         args->offset[s] = q->scale * (float)-q->zero_point;
         args->zero[s] = q->zero_point;
-        step->src[s] = n->src[s];
     }
-    step->run = qb_add_select(m->plan->isa);
-    step->args = args;
     return QB_OK;
 }
 
@@ -166,6 +179,12 @@ static enum qb_status make_pool(struct qb_native_maker *m, int node, struct qb_n
                              .minus = fbgemm ? n->q.zero_point * n->kh * n->kw : 0,
                              .zero_point = fbgemm ? n->q.zero_point : 0,
                              .inverse = 1.0F / (float)(n->kh * n->kw)};
+    if (m->graph->arithmetic == QB_ARITHMETIC_TFLITE && !qb_native_fixed_pool(m->graph, node, args)) {
+        return qb_fail(err, QB_EUNSUPPORTED,
+                       "node %s: the native engine has no average of windows of %dx%d in arithmetic tflite; "
+                       "take engine reference",
+                       n->name, n->kh, n->kw);
+    }
     step->src[0] = n->src[0];
     step->run = qb_avgpool_select(m->plan->isa);
     step->args = args;

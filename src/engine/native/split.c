@@ -77,6 +77,9 @@ static void cut_blocks(struct qb_conv *c, struct range blocks)
     c->wei_zero_points += c->wei_zero_points ? first : 0;
     c->tail.bia += first;
     c->tail.scale += first;
+    c->tail.start += c->tail.start ? first : 0;
+    c->tail.patch += c->tail.patch ? first : 0;
+    c->tail.steps += c->tail.steps ? (size_t)first * QB_STEPS : 0;
 }
 
 static enum qb_status cut_conv(struct qb_native_plan *plan, enum axis axis, struct range range,
