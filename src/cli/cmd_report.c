@@ -18,7 +18,7 @@ struct options {
 static const struct argp_option option_list[] = {
     {"results", OPT_RESULTS, "DIR", 0, "folder of the results (default: results)", 0},
     {"run", OPT_RUN, "ID", 0, "a run id, as in the CSV (default: the newest run)", 0},
-    {"format", 'f', "FORMAT", 0, "text (default), md, csv, json, svg or html", 0},
+    {"format", 'f', "FORMAT", 0, "text (default), md, csv, json, svg, bits or html", 0},
     {"output", 'o', "FILE", 0, "write to a file instead of standard output", 0},
     {0},
 };
@@ -32,7 +32,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     case 'o': o->output = arg; return 0;
     case 'f':
         if (!qb_report_format_parse(arg, &o->format)) {
-            argp_error(state, "--format: \"%s\" is not one of text, md, csv, json, svg, html", arg);
+            argp_error(state, "--format: \"%s\" is not one of text, md, csv, json, svg, bits, html", arg);
         }
         return 0;
     case ARGP_KEY_ARG:

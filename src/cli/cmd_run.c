@@ -128,6 +128,8 @@ static enum qb_status write_and_print(struct run *run, const struct options *o, 
     }
     const bool plotted =
         status == QB_OK && write_view(run, o, rows, count, QB_REPORT_SVG, "svg", &plot) == QB_OK;
+    const bool mapped = status == QB_OK && run->plan.crossed &&
+                        write_view(run, o, rows, count, QB_REPORT_BITS, "bits.svg", &plot) == QB_OK;
     if (status == QB_OK) {
         status = qb_report_render(rows, count, o->markdown ? QB_REPORT_MARKDOWN : QB_REPORT_TEXT, &text, err);
     }
@@ -136,9 +138,9 @@ static enum qb_status write_and_print(struct run *run, const struct options *o, 
     }
     free(text);
     if (status == QB_OK) {
-        printf("\nWritten: %s/%s.csv, .md, .html%s; rows are in %s/qbench.db\n", o->results, run->plan.name,
-               plotted ? " and .svg" : "", o->results);
-        if (!plotted) {
+        printf("\nWritten: %s/%s.csv, .md, .html%s%s; rows are in %s/qbench.db\n", o->results, run->plan.name,
+               plotted ? ", .svg" : "", mapped ? ", .bits.svg" : "", o->results);
+        if (!plotted || (run->plan.crossed && !mapped)) {
             fprintf(stderr, "qbench: no plot: %s\n", plot.text);
         }
     }
@@ -232,6 +234,7 @@ static void run_free(struct run *run)
         qb_outputs_free(&run->schemes[i].exact);
     }
     free(run->networks);
+    pipeline_cache_free(&run->cache);
     qb_outputs_free(&run->fp32);
     qb_sample_free(&run->sample);
     qb_dataset_free(&run->train);

@@ -8,6 +8,7 @@
 
 #include "base/file.h"
 #include "cli/share.h"
+#include "quant/describe.h"
 #include "quant/equalize.h"
 #include "quant/qdq.h"
 #include "quant/refine.h"
@@ -170,6 +171,81 @@ static enum qb_status calibrate(const struct qb_graph *graph, const struct qb_sc
     return status;
 }
 
+/* ---- calibrations that were done before ---- */
+
+struct pipeline_cached {
+    char *key; /* all that the scales of activations depend on */
+    struct qb_arena *arena;
+    struct qb_qparams_table table;
+};
+
+void pipeline_cache_free(struct pipeline_cache *cache)
+{
+    for (size_t i = 0; i < cache->count; i++) {
+        free(cache->entries[i].key);
+        qb_arena_destroy(cache->entries[i].arena);
+    }
+    free(cache->entries);
+    *cache = (struct pipeline_cache){0};
+}
+
+static enum qb_status cache_key(const struct qb_graph *graph, const struct qb_scheme *scheme,
+                                const struct pipeline_calibration *how, const struct images *images,
+                                char **out, struct qb_error *err)
+{
+    char activations[QB_SPEC_IDENTITY];
+    qb_spec_identity(&scheme->activations, activations);
+    return asprintf(out, "%s|%u|%s|%u|%s|%d|%d", graph->sha256, scheme->refine & QB_REFINE_EQUALIZE,
+                    activations, scheme->fuse, images->sample.hash, images->batch_size, (int)how->isa) < 0
+               ? qb_fail_memory(err, sizeof activations)
+               : QB_OK;
+}
+
+/* Takes over `entry` unless it fails. */
+static enum qb_status cache_add(struct pipeline_cache *cache, const struct pipeline_cached *entry,
+                                struct qb_error *err)
+{
+    struct pipeline_cached *const larger =
+        reallocarray(cache->entries, cache->count + 1, sizeof *cache->entries);
+    if (!larger) {
+        return qb_fail_memory(err, (cache->count + 1) * sizeof *larger);
+    }
+    cache->entries = larger;
+    larger[cache->count++] = *entry;
+    return QB_OK;
+}
+
+/* calibrate(), at most once for each key; the table lives as long as the cache. */
+static enum qb_status calibrate_once(const struct qb_graph *graph, const struct qb_scheme *scheme,
+                                     const struct pipeline_calibration *how, const struct images *images,
+                                     const struct qb_progress *progress, struct qb_qparams_table *table,
+                                     struct qb_error *err)
+{
+    struct pipeline_cached made = {.key = NULL};
+    QB_TRY(cache_key(graph, scheme, how, images, &made.key, err));
+    for (size_t i = 0; i < how->cache->count; i++) {
+        if (strcmp(how->cache->entries[i].key, made.key) == 0) {
+            *table = how->cache->entries[i].table;
+            free(made.key);
+            return QB_OK;
+        }
+    }
+    made.arena = qb_arena_create();
+    enum qb_status status =
+        made.arena ? calibrate(graph, scheme, how, images, progress, made.arena, &made.table, err)
+                   : qb_fail_memory(err, sizeof(void *));
+    if (status == QB_OK) {
+        status = cache_add(how->cache, &made, err);
+    }
+    if (status != QB_OK) {
+        free(made.key);
+        qb_arena_destroy(made.arena);
+        return status;
+    }
+    *table = made.table;
+    return QB_OK;
+}
+
 static void refine_observe(void *ctx, int node, const void *data, size_t count)
 {
     qb_refinement_observe(ctx, node, data, count);
@@ -230,6 +306,7 @@ static enum qb_status quantize(const struct qb_graph *graph, const struct qb_sch
     }
     if (status == QB_OK) {
         status = how->qparams ? qb_qparams_read(how->qparams, graph, scheme, arena, &table, err)
+                 : how->cache ? calibrate_once(graph, scheme, how, &images, progress, &table, err)
                               : calibrate(graph, scheme, how, &images, progress, arena, &table, err);
     }
     if (status == QB_OK) {

@@ -22,6 +22,14 @@ void pipeline_tell_synthetic(void);
 /* A list of indices must be there: said before the images are loaded, or looked for in vain. */
 enum qb_status pipeline_sampler_check(const struct qb_sampler *sampler, struct qb_error *err);
 
+/* Results of calibrations in this process, so that schemes with the same observers see the images once. Zero-
+ * initialize; for one model and one data set. */
+struct pipeline_cache {
+    struct pipeline_cached *entries;
+    size_t count;
+};
+void pipeline_cache_free(struct pipeline_cache *cache);
+
 struct pipeline_calibration {
     const struct qb_sampler *sampler;
     int batch_size;
@@ -29,6 +37,7 @@ struct pipeline_calibration {
     const char *qparams; /* a JSON file of activation scales instead of calibration; NULL: calibrate */
     enum qb_isa isa;     /* what this process caps oneDNN to; QB_ISA_REF: it does not */
     const struct qb_dataset *train; /* loaded already, or NULL: loaded when needed */
+    struct pipeline_cache *cache;   /* NULL: none */
 };
 
 /* Float graph + scheme -> integer graph: runs the calibration images through the float engine, batch by

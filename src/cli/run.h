@@ -40,6 +40,7 @@ struct run {
     struct qb_dataset train, test;
     struct qb_sample sample;
     struct qb_sampler sampler;
+    struct pipeline_cache cache;
     size_t images; /* test images to score */
     bool fresh;    /* measure again what is stored */
     enum qb_isa

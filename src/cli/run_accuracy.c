@@ -106,6 +106,7 @@ enum qb_status run_scheme_qgraph(struct run *run, struct run_scheme *s, struct q
     const struct pipeline_calibration calibration = {.sampler = &run->sampler,
                                                      .batch_size = (int)run->plan.calibration.batch_size,
                                                      .train = &run->train,
+                                                     .cache = &run->cache,
                                                      .isa = run->onednn_isa};
     const enum qb_status status =
         pipeline_quantize(run->graph, s->scheme, &calibration, &cli_progress, &s->qgraph, err);

@@ -24,6 +24,8 @@ static void describe_scheme(const struct qb_scheme *s, struct qb_row *row)
         snprintf(row->accumulate, sizeof row->accumulate, "f32");
         return;
     }
+    row->weight_bits = s->weights.bits ? s->weights.bits : QB_BITS_MAX;
+    row->activation_bits = s->activations.bits ? s->activations.bits : QB_BITS_MAX;
     qb_spec_summary(&s->weights, row->weights, sizeof row->weights);
     qb_spec_summary(&s->activations, row->activations, sizeof row->activations);
     snprintf(row->observer, sizeof row->observer, "%s", s->activations.observer);
@@ -33,25 +35,16 @@ static void describe_scheme(const struct qb_scheme *s, struct qb_row *row)
     qb_refine_names(s->refine, row->refine, sizeof row->refine);
 }
 
-/* Every value of a half that can change a result. */
-static int half_text(const struct qb_observer_spec *o, char *out, size_t size)
-{
-    return snprintf(out, size, "%s/%d/%d/%d/%d/%d:%d:%d/%d:%a/%d:%a/%d:%d/%d:%a/%d:%d/%s", o->observer,
-                    (int)o->dtype, o->symmetric, o->reduce_range, o->bits, o->has_quant_range, o->quant_min,
-                    o->quant_max, o->has_eps, (double)o->eps, o->has_averaging_constant,
-                    o->averaging_constant, o->has_bins, o->bins, o->has_percentile, o->percentile,
-                    o->has_levels, o->levels, qb_scale_rule_name(o->scale_rule));
-}
-
 /* The key: everything that the row's numbers depend on. */
 static enum qb_status make_key(const struct run *run, const struct run_entry *entry, struct qb_row *row,
                                struct qb_error *err)
 {
     const struct qb_scheme *const s = entry->scheme->scheme;
-    char weights[320] = "", activations[320] = "", *text = NULL, full[QB_SHA256_HEX];
+    char weights[QB_SPEC_IDENTITY] = "", activations[QB_SPEC_IDENTITY] = "", *text = NULL,
+         full[QB_SHA256_HEX];
     if (!s->fp32) {
-        half_text(&s->weights, weights, sizeof weights);
-        half_text(&s->activations, activations, sizeof activations);
+        qb_spec_identity(&s->weights, weights);
+        qb_spec_identity(&s->activations, activations);
     }
     const int length =
         asprintf(&text, "%s|%s|%d|%s|%s|%u|%d|%s|%s|%s|%d|%d|%s|%s|%s|%zu|%s|%u|%s|%s|%u|%a|%a|%d|%s|%u|%u",

@@ -87,6 +87,7 @@ static enum qb_status score_other(struct run *run, const struct run_scheme *s, u
     const struct pipeline_calibration calibration = {.sampler = &sampler,
                                                      .batch_size = (int)run->plan.calibration.batch_size,
                                                      .train = &run->train,
+                                                     .cache = &run->cache,
                                                      .isa = run->onednn_isa};
     struct run_scheme other = {.scheme = s->scheme};
     QB_TRY(pipeline_quantize(run->graph, s->scheme, &calibration, &cli_progress, &other.qgraph, err));

@@ -287,6 +287,7 @@ static enum qb_status take_schemes(struct loading *in)
         return qb_yaml_fail(&in->doc, in->err, "bits", "%zu schemes come of it, expected at most %d", most,
                             QB_MAX_SCHEMES);
     }
+    plan->crossed = most > in->raw->schemes_count;
     plan->schemes = qb_arena_array(plan->arena, most, sizeof *plan->schemes);
     if (!plan->schemes) {
         return qb_fail_memory(in->err, most * sizeof *plan->schemes);

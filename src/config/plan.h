@@ -47,6 +47,7 @@ struct qb_plan {
     } measure;
     struct qb_scheme *schemes;
     size_t scheme_count;
+    bool crossed;                  /* schemes come with several bit widths */
     struct qb_plan_entry *entries; /* the cross product less the exclusions, in file order */
     size_t entry_count;
 };

@@ -90,6 +90,15 @@ void qb_spec_summary(const struct qb_observer_spec *spec, char *out, size_t size
     }
 }
 
+void qb_spec_identity(const struct qb_observer_spec *o, char out[QB_SPEC_IDENTITY])
+{
+    snprintf(out, QB_SPEC_IDENTITY, "%s/%d/%d/%d/%d/%d:%d:%d/%d:%a/%d:%a/%d:%d/%d:%a/%d:%d/%s", o->observer,
+             (int)o->dtype, o->symmetric, o->reduce_range, o->bits, o->has_quant_range, o->quant_min,
+             o->quant_max, o->has_eps, (double)o->eps, o->has_averaging_constant, o->averaging_constant,
+             o->has_bins, o->bins, o->has_percentile, o->percentile, o->has_levels, o->levels,
+             qb_scale_rule_name(o->scale_rule));
+}
+
 void qb_fuse_describe(unsigned fuse, char *out, size_t size)
 {
     static const struct {

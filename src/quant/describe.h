@@ -23,6 +23,10 @@ void qb_spec_describe(const struct qb_observer_spec *spec, char out[QB_DESCRIPTI
 /* The cell of the main table: "u8 affine 7-bit", "s8 symmetric -127..127 per channel". */
 void qb_spec_summary(const struct qb_observer_spec *spec, char *out, size_t size);
 
+/* Every value of a half that can change a result, for keys: equal text, equal half. */
+enum { QB_SPEC_IDENTITY = 320 };
+void qb_spec_identity(const struct qb_observer_spec *spec, char out[QB_SPEC_IDENTITY]);
+
 /* "conv_relu add_relu"; "" when nothing is fused. */
 void qb_fuse_describe(unsigned fuse, char *out, size_t size);
 

@@ -226,8 +226,15 @@ static void print_classes(const struct table *t, FILE *out)
     fputs("</tbody></table></div>\n", out);
 }
 
-/* The plot without its XML declaration; without a plot the reason. */
-static enum qb_status print_plot(const struct table *t, FILE *out, struct qb_error *err)
+static enum qb_status draw_bits(const struct table *t, FILE *out, struct qb_error *err)
+{
+    return bits_draw(&t->bits, out, err);
+}
+
+/* A picture without its XML declaration; without one the reason. */
+static enum qb_status print_plot(const struct table *t, const char *title,
+                                 enum qb_status (*draw)(const struct table *, FILE *, struct qb_error *),
+                                 FILE *out, struct qb_error *err)
 {
     char *svg = NULL;
     size_t size = 0;
@@ -236,14 +243,14 @@ static enum qb_status print_plot(const struct table *t, FILE *out, struct qb_err
         return qb_fail_memory(err, 4096);
     }
     struct qb_error why = {0};
-    const enum qb_status drawn = view_svg(t, stream, &why);
+    const enum qb_status drawn = draw(t, stream, &why);
     if (fclose(stream) != 0) {
         free(svg);
         return qb_fail_memory(err, size);
     }
     const char *const start = drawn == QB_OK ? strstr(svg, "<svg") : NULL;
     if (start) {
-        fprintf(out, "<h2>Accuracy against latency</h2>\n%s\n", start);
+        fprintf(out, "<h2>%s</h2>\n%s\n", title, start);
     } else {
         fputs("<p class=\"quiet\">No plot: ", out);
         print_escaped(out, why.text);
@@ -278,7 +285,10 @@ enum qb_status view_html(const struct table *table, FILE *out, struct qb_error *
     fputs("</p>\n<p class=\"headline\">", out);
     print_escaped(out, table->headline);
     fputs("</p>\n", out);
-    const enum qb_status status = print_plot(table, out, err);
+    enum qb_status status = print_plot(table, "Accuracy against latency", view_svg, out, err);
+    if (status == QB_OK && table->bits.count) {
+        status = print_plot(table, "Accuracy by bits", draw_bits, out, err);
+    }
     if (status == QB_OK) {
         print_main(table, front, out);
         print_latencies(table, out);

@@ -8,7 +8,7 @@
 #include "report/table.h"
 #include "report/views.h"
 
-static const char *const format_names[] = {"text", "md", "csv", "json", "svg", "html"};
+static const char *const format_names[] = {"text", "md", "csv", "json", "svg", "bits", "html"};
 
 int qb_report_format_parse(const char *name, enum qb_report_format *out)
 {
@@ -36,6 +36,7 @@ static enum qb_status render(const struct qb_row *rows, size_t count, enum qb_re
     switch (format) {
     case QB_REPORT_TEXT: table_print_text(&table, out); break;
     case QB_REPORT_MARKDOWN: table_print_markdown(&table, out); break;
+    case QB_REPORT_BITS: status = bits_draw(&table.bits, out, err); break;
     case QB_REPORT_HTML: status = view_html(&table, out, err); break;
     default: status = view_svg(&table, out, err); break;
     }

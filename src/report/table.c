@@ -447,6 +447,9 @@ enum qb_status table_build(const struct qb_row *rows, size_t count, struct table
     if (status == QB_OK) {
         status = format_lines(&t, err);
     }
+    if (status == QB_OK) {
+        status = bits_maps_make(rows, count, t.arena, &t.bits, err);
+    }
     if (status != QB_OK) {
         qb_arena_destroy(t.arena);
         return status;

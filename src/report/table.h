@@ -7,6 +7,7 @@
 #include <stdio.h>
 
 #include "base/arena.h"
+#include "report/bits.h"
 #include "store/row.h"
 
 enum {
@@ -46,9 +47,10 @@ struct table {
     struct qb_arena *arena;
     struct table_line *lines; /* sorted by least latency, those without one last */
     size_t count;
-    bool hidden[COLUMNS]; /* columns that no line fills */
-    const char *headline; /* the fastest scheme not distinguishable from FP32 */
-    const char **notes;   /* sentences */
+    bool hidden[COLUMNS];  /* columns that no line fills */
+    const char *headline;  /* the fastest scheme not distinguishable from FP32 */
+    struct bits_maps bits; /* bits.h; none without crossed widths */
+    const char **notes;    /* sentences */
     size_t note_count;
 };
 

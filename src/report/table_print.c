@@ -48,6 +48,7 @@ void table_print_text(const struct table *table, FILE *out)
     }
     fprintf(out, "\n%s\n\n", table->headline);
     print_notes(table, out);
+    bits_print_text(&table->bits, out);
 }
 
 void table_print_markdown(const struct table *table, FILE *out)
@@ -67,4 +68,5 @@ void table_print_markdown(const struct table *table, FILE *out)
     }
     fprintf(out, "\n**%s**\n\n", table->headline);
     print_notes(table, out);
+    bits_print_markdown(&table->bits, out);
 }

@@ -26,6 +26,8 @@ const struct qb_column qb_columns[] = {
     TEXT(reproduces, true),
     TEXT(weights, true),
     TEXT(activations, true),
+    INT(weight_bits, true),
+    INT(activation_bits, true),
     TEXT(observer, true),
     TEXT(arithmetic, true),
     TEXT(accumulate, true),

@@ -22,6 +22,7 @@ struct qb_row {
     char scheme[64], reproduces[160];
     char weights[64], activations[64],
         observer[64]; /* short texts for the table: "s8 per channel", "u8 7-bit affine", "histogram" */
+    int weight_bits, activation_bits; /* of codes: 8, or fewer; 0 for fp32 */
     char arithmetic[16], accumulate[16], fuse[48], refine[64];
     char engine[24], isa[16];
     int threads, batch;

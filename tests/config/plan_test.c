@@ -138,6 +138,9 @@ static void test_shipped(void **state)
     assert_int_equal(plan.entry_count, 2);
     assert_int_equal(plan.data.images, 1000);
     qb_plan_free(&plan);
+    qbt_ok(qb_plan_load(qbt_source("configs/bits.yaml"), scheme_dirs, engines, &plan, &err), &err);
+    assert_int_equal(plan.scheme_count, 4 * 7 * 7);
+    qb_plan_free(&plan);
     /* configs/schemes.yaml runs every scheme that is shipped. */
     struct qb_arena *const arena = qb_arena_create();
     const char **names;

@@ -263,6 +263,35 @@ static void calibration_sets_repeat_and_resume(void **state)
     json_decref(first);
 }
 
+static void widths_are_crossed(void **state)
+{
+    (void)state;
+    write_experiment("widths.yaml",
+                     "name: widths\nmodel: models/resnet8.onnx\ndata: { images: 64 }\n"
+                     "calibration: { per_class: 1 }\nschemes: [fbgemm]\n"
+                     "bits: { weights: [8, 3], activations: [8, 4] }\nengines: [native, reference]\n"
+                     "measure: { rounds: 6, epoch_ms: 0.01, seconds: 0.1, control: false }\n");
+    struct e2e_result r = e2e_run("QB_DATA_DIR=", "run widths.yaml --results widths");
+    assert_int_equal(r.code, 0);
+    assert_non_null(strstr(r.out, "fbgemm_w3a4"));
+    assert_non_null(
+        strstr(r.out, "fbgemm: agreement with FP32 in % by bits of weights (w) and activations (a)"));
+    json_t *const root = report_rows("widths"), *const rows = json_object_get(root, "rows");
+    assert_int_equal(json_array_size(rows), 8);
+    for (size_t i = 0; i < 8; i += 2) { /* native, then reference */
+        const json_t *const a = json_array_get(rows, i), *const b = json_array_get(rows, i + 1);
+        assert_string_equal(json_string_value(json_object_get(a, "scheme")),
+                            json_string_value(json_object_get(b, "scheme")));
+        assert_string_equal(json_string_value(json_object_get(a, "logits_hash")),
+                            json_string_value(json_object_get(b, "logits_hash")));
+    }
+    const json_t *const last = json_array_get(rows, 7);
+    assert_int_equal(json_integer_value(json_object_get(last, "weight_bits")), 3);
+    assert_int_equal(json_integer_value(json_object_get(last, "activation_bits")), 4);
+    json_decref(root);
+    e2e_free(&r);
+}
+
 static void one_set_cannot_be_repeated(void **state)
 {
     (void)state;
@@ -282,6 +311,7 @@ int main(void)
         cmocka_unit_test(text_says_everything),
         cmocka_unit_test(identical_networks_are_scored_once),
         cmocka_unit_test(calibration_sets_repeat_and_resume),
+        cmocka_unit_test(widths_are_crossed),
         cmocka_unit_test(one_set_cannot_be_repeated),
     };
     return cmocka_run_group_tests(tests, e2e_setup, e2e_teardown);

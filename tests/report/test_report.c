@@ -197,6 +197,56 @@ static void calibration_sets_are_compared_in_pairs(void **state)
     free(text);
 }
 
+static struct qb_row bits_row(const char *base, int weights, int activations, int64_t correct)
+{
+    char name[64];
+    snprintf(name, sizeof name, "%s_w%da%d", base, weights, activations);
+    struct qb_row r = make_row(name, "native", 1, 40, correct, 0.4);
+    r.weight_bits = weights;
+    r.activation_bits = activations;
+    return r;
+}
+
+static void widths_make_a_map(void **state)
+{
+    (void)state;
+    struct qb_row rows[] = {
+        bits_row("mse", 8, 8, 8700),
+        bits_row("mse", 4, 8, 6500),
+        bits_row("mse", 8, 4, 7000),
+        bits_row("alone", 8, 8, 8600),                  /* one cell is no map */
+        make_row("own_w4", "native", 1, 40, 8500, 0.4), /* a name, not a width */
+        bits_row("mse", 8, 8, 1),                       /* another engine: the first counts */
+    };
+    rows[4].weight_bits = rows[4].activation_bits = 8;
+    struct table table;
+    struct qb_error err = {0};
+    qbt_ok(table_build(rows, 6, &table, &err), &err);
+    assert_int_equal(table.bits.count, 1);
+    assert_string_equal(table.bits.maps[0].scheme, "mse");
+    assert_float_equal(table.bits.maps[0].value[8][8], 87, 1e-12);
+    assert_float_equal(table.bits.maps[0].value[4][8], 65, 1e-12);
+    assert_true(isnan(table.bits.maps[0].value[4][4]));
+    assert_float_equal(table.bits.fp32, 87.19, 1e-12);
+    table_free(&table);
+    char *text = render(rows, 6, QB_REPORT_TEXT);
+    assert_non_null(strstr(text, "\n        a8     a4\nw8   87.00  70.00\nw4   65.00      -\n"));
+    free(text);
+    text = render(rows, 6, QB_REPORT_MARKDOWN);
+    assert_non_null(strstr(text, "\n| w4  |  65.00 |      - |\n"));
+    free(text);
+    const enum qb_status drawn = qb_report_render(rows, 6, QB_REPORT_BITS, &text, &err);
+    if (drawn == QB_OK) {
+        assert_non_null(strstr(text, "<svg"));
+        assert_non_null(strstr(text, "87.0"));
+        free(text);
+    } else {
+        qbt_error(drawn, QB_EUNSUPPORTED, &err, "gnuplot-nox");
+    }
+    qbt_error(qb_report_render(rows + 3, 2, QB_REPORT_BITS, &text, &err), QB_EINPUT, &err,
+              "no scheme was measured with several");
+}
+
 static void failed_rows_come_last_with_their_reason(void **state)
 {
     (void)state;
@@ -362,6 +412,7 @@ int main(void)
         cmocka_unit_test(holm_counts_a_result_once),
         cmocka_unit_test(identical_networks_share_a_line),
         cmocka_unit_test(calibration_sets_are_compared_in_pairs),
+        cmocka_unit_test(widths_make_a_map),
         cmocka_unit_test(failed_rows_come_last_with_their_reason),
         cmocka_unit_test(synthetic_data_shows_no_accuracy),
         cmocka_unit_test(impossible_roof_is_flagged),
