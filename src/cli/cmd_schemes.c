@@ -58,7 +58,7 @@ static void print_cell(const char *text)
 
 /* A scheme's own lines, in words. */
 struct words {
-    char weights[QB_DESCRIPTION], activations[QB_DESCRIPTION], fuse[48], rule[40], refine[64];
+    char weights[QB_DESCRIPTION], activations[QB_DESCRIPTION], fuse[48], rule[40], refine[64], layers[96];
     const char *arithmetic, *accumulate, *compared; /* rule: arithmetic, and how sums saturate */
 };
 
@@ -81,21 +81,24 @@ static void describe(const struct qb_scheme *s, struct words *out)
         snprintf(out->rule, sizeof out->rule, "%s%s%s", out->arithmetic, exact ? "" : ", ",
                  exact ? "" : out->accumulate);
         qb_refine_names(s->refine, out->refine, sizeof out->refine);
+        qb_exception_names(s, out->layers, sizeof out->layers);
     }
 }
 
 static void print_text(const struct qb_scheme *s, const struct words *w)
 {
     printf("%s\n    weights      %s\n    activations  %s\n    fuse         %s\n    arithmetic   %s\n"
-           "    refine       %s\n    reproduces   %s\n    compared     %s\n    verified     %s\n",
+           "    refine       %s\n    layers       %s\n    reproduces   %s\n    compared     %s\n    verified "
+           "    %s\n",
            s->name, w->weights, w->activations, or_dash(w->fuse), w->rule, or_dash(w->refine),
-           or_dash(s->reproduces), w->compared, or_dash(s->verified));
+           or_dash(w->layers), or_dash(s->reproduces), w->compared, or_dash(s->verified));
 }
 
 static void print_markdown(const struct qb_scheme *s, const struct words *w)
 {
-    char weights[sizeof w->weights + sizeof w->refine + 2];
-    snprintf(weights, sizeof weights, "%s%s%s", w->weights, *w->refine ? "; " : "", w->refine);
+    char weights[sizeof w->weights + sizeof w->refine + sizeof w->layers + 4];
+    snprintf(weights, sizeof weights, "%s%s%s%s%s", w->weights, *w->refine ? "; " : "", w->refine,
+             *w->layers ? "; " : "", w->layers);
     const char *const cells[] = {s->name, weights,       w->activations, or_dash(w->fuse),
                                  w->rule, s->reproduces, w->compared};
     for (size_t i = 0; i < sizeof cells / sizeof cells[0]; i++) {
@@ -122,11 +125,11 @@ static json_t *half_json(const struct qb_observer_spec *spec)
 
 static json_t *scheme_json(const struct qb_scheme *s, const struct words *w)
 {
-    return json_pack("{s:s,s:o,s:o,s:s,s:s,s:s,s:s,s:s,s:s,s:s}", "name", s->name, "weights",
+    return json_pack("{s:s,s:o,s:o,s:s,s:s,s:s,s:s,s:s,s:s,s:s,s:s}", "name", s->name, "weights",
                      s->fp32 ? json_null() : half_json(&s->weights), "activations",
                      s->fp32 ? json_null() : half_json(&s->activations), "fuse", w->fuse, "arithmetic",
-                     w->arithmetic, "accumulate", w->accumulate, "refine", w->refine, "reproduces",
-                     s->reproduces ? s->reproduces : "", "compared", w->compared, "verified",
+                     w->arithmetic, "accumulate", w->accumulate, "refine", w->refine, "layers", w->layers,
+                     "reproduces", s->reproduces ? s->reproduces : "", "compared", w->compared, "verified",
                      s->verified ? s->verified : "");
 }
 

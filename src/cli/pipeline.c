@@ -193,10 +193,12 @@ static enum qb_status cache_key(const struct qb_graph *graph, const struct qb_sc
                                 const struct pipeline_calibration *how, const struct images *images,
                                 char **out, struct qb_error *err)
 {
-    char activations[QB_SPEC_IDENTITY];
+    char activations[QB_SPEC_IDENTITY], layers[QB_SHA256_HEX];
     qb_spec_identity(&scheme->activations, activations);
-    return asprintf(out, "%s|%u|%s|%u|%s|%d|%d", graph->sha256, scheme->refine & QB_REFINE_EQUALIZE,
-                    activations, scheme->fuse, images->sample.hash, images->batch_size, (int)how->isa) < 0
+    QB_TRY(qb_layers_identity(scheme, layers, err));
+    return asprintf(out, "%s|%u|%s|%s|%u|%s|%d|%d", graph->sha256, scheme->refine & QB_REFINE_EQUALIZE,
+                    activations, layers, scheme->fuse, images->sample.hash, images->batch_size,
+                    (int)how->isa) < 0
                ? qb_fail_memory(err, sizeof activations)
                : QB_OK;
 }

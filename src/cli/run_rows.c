@@ -33,6 +33,7 @@ static void describe_scheme(const struct qb_scheme *s, struct qb_row *row)
     snprintf(row->accumulate, sizeof row->accumulate, "%s", qb_accumulate_name(s->accumulate));
     qb_fuse_describe(s->fuse, row->fuse, sizeof row->fuse);
     qb_refine_names(s->refine, row->refine, sizeof row->refine);
+    qb_exception_names(s, row->layers, sizeof row->layers);
 }
 
 /* The key: everything that the row's numbers depend on. */
@@ -41,19 +42,20 @@ static enum qb_status make_key(const struct run *run, const struct run_entry *en
 {
     const struct qb_scheme *const s = entry->scheme->scheme;
     char weights[QB_SPEC_IDENTITY] = "", activations[QB_SPEC_IDENTITY] = "", *text = NULL,
-         full[QB_SHA256_HEX];
+         full[QB_SHA256_HEX], layers[QB_SHA256_HEX];
+    QB_TRY(qb_layers_identity(s, layers, err));
     if (!s->fp32) {
         qb_spec_identity(&s->weights, weights);
         qb_spec_identity(&s->activations, activations);
     }
-    const int length =
-        asprintf(&text, "%s|%s|%d|%s|%s|%u|%d|%s|%s|%s|%d|%d|%s|%s|%s|%zu|%s|%u|%s|%s|%u|%a|%a|%d|%s|%u|%u",
-                 row->experiment, s->name, s->fp32, weights, activations, s->fuse, (int)s->arithmetic,
-                 row->accumulate, row->engine, row->isa, row->threads, row->batch, run->graph->sha256,
-                 run->test.sha256, run->sample.hash, run->images, row->calibration,
-                 run->plan.calibration.batch_size, row->binary, row->machine, run->plan.measure.rounds,
-                 run->plan.measure.epoch_ms, run->plan.measure.seconds, run->plan.measure.control,
-                 run->plan.impl ? run->plan.impl : "default", run->plan.calibration.repeat, s->refine);
+    const int length = asprintf(
+        &text, "%s|%s|%d|%s|%s|%u|%d|%s|%s|%s|%d|%d|%s|%s|%s|%zu|%s|%u|%s|%s|%u|%a|%a|%d|%s|%u|%u|%s",
+        row->experiment, s->name, s->fp32, weights, activations, s->fuse, (int)s->arithmetic, row->accumulate,
+        row->engine, row->isa, row->threads, row->batch, run->graph->sha256, run->test.sha256,
+        run->sample.hash, run->images, row->calibration, run->plan.calibration.batch_size, row->binary,
+        row->machine, run->plan.measure.rounds, run->plan.measure.epoch_ms, run->plan.measure.seconds,
+        run->plan.measure.control, run->plan.impl ? run->plan.impl : "default", run->plan.calibration.repeat,
+        s->refine, layers);
     if (length < 0) {
         return qb_fail_memory(err, 2048);
     }

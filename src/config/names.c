@@ -2,6 +2,7 @@
  */
 #include "config/scheme.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "config/internal.h"
@@ -60,6 +61,16 @@ void qb_refine_names(unsigned refine, char *out, size_t size)
         if (refine & refinements[i].bit) {
             qb_append_name(out, size, refinements[i].name);
         }
+    }
+}
+
+void qb_exception_names(const struct qb_scheme *scheme, char *out, size_t size)
+{
+    *out = 0;
+    for (size_t i = 0; i < scheme->layer_count; i++) {
+        char item[160];
+        snprintf(item, sizeof item, "%.63s %.63s", scheme->layers[i].layer, scheme->layers[i].scheme->name);
+        qb_append_name(out, size, item);
     }
 }
 

@@ -102,6 +102,14 @@ struct qb_observer_spec {
     int line; /* where the block stands in qb_scheme.path, for messages; 0: made by hand */
 };
 
+/* A layer that another scheme's weights and activations blocks are for, or that stays float (scheme->fp32).
+ */
+struct qb_exception {
+    const char *layer; /* canonical name; known to exist once there is a graph (src/quant/roles.h) */
+    const struct qb_scheme *scheme;
+    int line; /* in the scheme's file; 0: made by hand */
+};
+
 struct qb_scheme {
     const char *name;
     const char *path;       /* the file it came from; messages name it */
@@ -115,7 +123,11 @@ struct qb_scheme {
     enum qb_arithmetic arithmetic;
     enum qb_accumulate accumulate; /* default: exact */
     unsigned refine;
+    const struct qb_exception *layers; /* [layer_count] */
+    size_t layer_count;
 };
+/* "conv fp32, dense fbgemm" into `out`, cut when full; "" without exceptions. */
+void qb_exception_names(const struct qb_scheme *scheme, char *out, size_t size);
 
 /* Finds a scheme: a name without '/' and ".yaml" is looked up in `scheme_dirs` (NULL-terminated list of
  * folders), anything else is a path. "fp32" is built in. Unknown keys, wrong types and impossible values are

@@ -85,6 +85,7 @@ static const cyaml_schema_field_t scheme_fields[] = {
     CYAML_FIELD_ENUM("arithmetic", NEEDED, struct raw_scheme, arithmetic, arithmetics,
                      CYAML_ARRAY_LEN(arithmetics)),
     CYAML_FIELD_STRING_PTR("accumulate", OPTION, struct raw_scheme, accumulate, 1, QB_NAME_MAX),
+    CYAML_FIELD_IGNORE("layers", (enum cyaml_flag)OPTION), /* keys of the user's choice: convert_layers */
     CYAML_FIELD_FLAGS("refine", OPTION, struct raw_scheme, refine, refinements, CYAML_ARRAY_LEN(refinements)),
     CYAML_FIELD_END,
 };
@@ -275,17 +276,81 @@ static enum qb_status convert(const struct qb_yaml *doc, const struct raw_scheme
     return QB_OK;
 }
 
+/* ---- layers: {NAME: SCHEME, ...} ---- */
+
+static enum qb_status load(const char *name_or_path, const char *const *scheme_dirs, bool inner,
+                           struct qb_arena *arena, struct qb_scheme *out, struct qb_error *err);
+
+static enum qb_status convert_layer(const struct qb_yaml *doc, const struct qb_yaml_node *node,
+                                    const char *const *scheme_dirs, struct qb_arena *arena,
+                                    struct qb_exception *out, struct qb_error *err)
+{
+    if (node->kind != QB_YAML_SCALAR) {
+        return qb_yaml_fail(doc, err, node->path,
+                            "expected fp32, the name of a scheme or the path of a scheme file");
+    }
+    struct qb_scheme *const scheme = qb_arena_array(arena, 1, sizeof *scheme);
+    const char *const layer = qb_arena_strdup(arena, node->key);
+    if (!scheme || !layer) {
+        return qb_fail_memory(err, sizeof *scheme);
+    }
+    if (load(node->text, scheme_dirs, true, arena, scheme, err) != QB_OK) {
+        return qb_fail_prefix(err, "%s:%u: %s", doc->file, node->line, node->path);
+    }
+    *out = (struct qb_exception){.layer = layer, .scheme = scheme, .line = (int)node->line};
+    return QB_OK;
+}
+
+/* `inner`: the scheme is itself one of a layer, so that exceptions end here. */
+static enum qb_status convert_layers(const struct qb_yaml *doc, const char *const *scheme_dirs, bool inner,
+                                     struct qb_arena *arena, struct qb_scheme *scheme, struct qb_error *err)
+{
+    const struct qb_yaml_node *const list = qb_yaml_find(doc, "layers");
+    if (!list) {
+        return QB_OK;
+    }
+    if (list->kind != QB_YAML_MAPPING || list->size == 0) {
+        return qb_yaml_fail(doc, err, "layers",
+                            "expected a mapping of layers to schemes, as in { conv: fp32 }");
+    }
+    if (inner) {
+        return qb_yaml_fail(doc, err, "layers",
+                            "a scheme for a layer has layers of its own; expected one without");
+    }
+    struct qb_exception *const layers = qb_arena_array(arena, list->size, sizeof *layers);
+    if (!layers) {
+        return qb_fail_memory(err, list->size * sizeof *layers);
+    }
+    const int parent = (int)(list - doc->nodes);
+    for (int i = parent + 1; i < doc->count; i++) {
+        if (doc->nodes[i].parent == parent) {
+            QB_TRY(convert_layer(doc, &doc->nodes[i], scheme_dirs, arena, &layers[scheme->layer_count], err));
+            scheme->layer_count++;
+        }
+    }
+    scheme->layers = layers;
+    return QB_OK;
+}
+
 /* `wanted`: the name the file must carry; NULL: any. */
-static enum qb_status load_file(const char *path, const char *wanted, struct qb_arena *arena,
-                                struct qb_scheme *out, struct qb_error *err)
+static enum qb_status load_file(const char *path, const char *wanted, const char *const *scheme_dirs,
+                                bool inner, struct qb_arena *arena, struct qb_scheme *out,
+                                struct qb_error *err)
 {
     struct qb_yaml doc = {0};
+    struct qb_scheme scheme = {0};
     QB_TRY(qb_yaml_load(path, &scheme_schema, &doc, err));
     enum qb_status status = check(&doc, doc.data, wanted, err);
     if (status == QB_OK) {
-        status = convert(&doc, doc.data, arena, out, err);
+        status = convert(&doc, doc.data, arena, &scheme, err);
+    }
+    if (status == QB_OK) {
+        status = convert_layers(&doc, scheme_dirs, inner, arena, &scheme, err);
     }
     qb_yaml_free(&doc);
+    if (status == QB_OK) {
+        *out = scheme;
+    }
     return status;
 }
 
@@ -312,8 +377,8 @@ static bool is_path(const char *text)
     return strchr(text, '/') || (length >= 5 && strcmp(text + length - 5, ".yaml") == 0);
 }
 
-enum qb_status qb_scheme_load(const char *name_or_path, const char *const *scheme_dirs,
-                              struct qb_arena *arena, struct qb_scheme *out, struct qb_error *err)
+static enum qb_status load(const char *name_or_path, const char *const *scheme_dirs, bool inner,
+                           struct qb_arena *arena, struct qb_scheme *out, struct qb_error *err)
 {
     if (strcmp(name_or_path, "fp32") == 0) {
         *out = (struct qb_scheme){
@@ -321,7 +386,7 @@ enum qb_status qb_scheme_load(const char *name_or_path, const char *const *schem
         return QB_OK;
     }
     if (is_path(name_or_path)) {
-        return load_file(name_or_path, NULL, arena, out, err);
+        return load_file(name_or_path, NULL, scheme_dirs, inner, arena, out, err);
     }
     for (const char *const *dir = scheme_dirs; *dir && qb_name_is_valid(name_or_path); dir++) {
         const char *const path = qb_arena_printf(arena, "%s/%s.yaml", *dir, name_or_path);
@@ -329,8 +394,14 @@ enum qb_status qb_scheme_load(const char *name_or_path, const char *const *schem
             return qb_fail_memory(err, strlen(*dir));
         }
         if (qb_is_file(path)) {
-            return load_file(path, name_or_path, arena, out, err);
+            return load_file(path, name_or_path, scheme_dirs, inner, arena, out, err);
         }
     }
     return fail_unknown(name_or_path, scheme_dirs, arena, err);
+}
+
+enum qb_status qb_scheme_load(const char *name_or_path, const char *const *scheme_dirs,
+                              struct qb_arena *arena, struct qb_scheme *out, struct qb_error *err)
+{
+    return load(name_or_path, scheme_dirs, false, arena, out, err);
 }

@@ -239,6 +239,9 @@ static enum qb_status check_weights(const struct qb_qnode *n, const struct qb_qp
 static enum qb_status check_ratios(const struct qb_qgraph *graph, const struct qb_qnode *n,
                                    struct qb_error *err)
 {
+    if (n->op == QB_QOP_QUANTIZE) { /* its source has no scale */
+        return QB_OK;
+    }
     float product = 1.0F;
     for (int s = 0; s < qb_qnode_sources(n); s++) {
         const struct qb_qparams *const src = &graph->nodes[n->src[s]].q;
@@ -290,6 +293,42 @@ static enum qb_status check_qparams(const struct qb_qgraph *graph, const struct 
     return traits->outside ? check_ratios(graph, n, err) : QB_OK;
 }
 
+/* Floats and codes meet at QUANTIZE and DEQUANTIZE only. */
+static enum qb_status check_types(const struct qb_qgraph *graph, const struct qb_qnode *n,
+                                  struct qb_error *err)
+{
+    const bool conversion = n->op == QB_QOP_QUANTIZE || n->op == QB_QOP_DEQUANTIZE;
+    if (n->f32 &&
+        (n->fused_add || n->op == QB_QOP_MUL || n->op == QB_QOP_CONSTANT || n->op == QB_QOP_QUANTIZE)) {
+        return qb_fail(err, QB_EINPUT, "node %s: a %s has no float form", n->name,
+                       n->fused_add ? "fused addition" : qb_qop_name(n->op));
+    }
+    if (n->op == QB_QOP_DEQUANTIZE && !n->f32) {
+        return qb_fail(err, QB_EINPUT, "node %s: it dequantizes, but its tensor is not one of floats",
+                       n->name);
+    }
+    for (int s = 0; s < qb_qnode_sources(n); s++) {
+        const struct qb_qnode *const src = &graph->nodes[n->src[s]];
+        if (src->f32 != (n->f32 != conversion)) {
+            return qb_fail(err, QB_EINPUT, "node %s: its source %s has %s; %s are expected", n->name,
+                           src->name, src->f32 ? "floats" : "codes", src->f32 ? "codes" : "floats");
+        }
+    }
+    return QB_OK;
+}
+
+static enum qb_status check_floats(const struct qb_qnode *n, struct qb_error *err)
+{
+    const size_t depth = (size_t)n->ic * (n->op == QB_QOP_CONV ? (size_t)(n->kh * n->kw) : 1);
+    if ((n->op == QB_QOP_CONV || n->op == QB_QOP_DENSE) &&
+        (!n->wei_f32 || !n->bia || !all_finite(n->wei_f32, depth * (size_t)n->oc) ||
+         !all_finite(n->bia, (size_t)n->oc))) {
+        return qb_fail(err, QB_EINPUT, "node %s: float weights or biases are absent, infinite or not numbers",
+                       n->name);
+    }
+    return QB_OK;
+}
+
 /* What is special about some arithmetics: constants, and where they may stand. */
 static enum qb_status check_traits(const struct qb_qgraph *graph, const struct qb_qnode *n,
                                    const struct qb_arithmetic_traits *traits, struct qb_error *err)
@@ -322,9 +361,17 @@ static enum qb_status check_traits(const struct qb_qgraph *graph, const struct q
 enum qb_status qb_check_qgraph(const struct qb_qgraph *graph, struct qb_error *err)
 {
     static const enum qb_op ops[] = {
-        [QB_QOP_INPUT] = QB_OP_INPUT, [QB_QOP_CONV] = QB_OP_CONV,         [QB_QOP_DENSE] = QB_OP_DENSE,
-        [QB_QOP_ADD] = QB_OP_ADD,     [QB_QOP_RELU] = QB_OP_RELU,         [QB_QOP_AVGPOOL] = QB_OP_AVGPOOL,
-        [QB_QOP_MUL] = QB_OP_MUL,     [QB_QOP_CONSTANT] = QB_OP_CONSTANT,
+        [QB_QOP_INPUT] = QB_OP_INPUT,
+        [QB_QOP_CONV] = QB_OP_CONV,
+        [QB_QOP_DENSE] = QB_OP_DENSE,
+        [QB_QOP_ADD] = QB_OP_ADD,
+        [QB_QOP_RELU] = QB_OP_RELU,
+        [QB_QOP_AVGPOOL] = QB_OP_AVGPOOL,
+        [QB_QOP_MUL] = QB_OP_MUL,
+        [QB_QOP_CONSTANT] = QB_OP_CONSTANT,
+        /* what is checked of these, that shapes are equal, is the same for a ReLU */
+        [QB_QOP_QUANTIZE] = QB_OP_RELU,
+        [QB_QOP_DEQUANTIZE] = QB_OP_RELU,
     };
     if (graph->count < 1) {
         return qb_fail(err, QB_EINPUT, "the integer graph has no nodes");
@@ -354,6 +401,11 @@ enum qb_status qb_check_qgraph(const struct qb_qgraph *graph, struct qb_error *e
             return qb_fail(err, QB_EINPUT,
                            "node %s: the residual is %dx%dx%d, the convolution's result %dx%dx%d", n->name,
                            src[1].h, src[1].w, src[1].c, n->dst.h, n->dst.w, n->dst.c);
+        }
+        QB_TRY(check_types(graph, n, err));
+        if (n->f32) {
+            QB_TRY(check_floats(n, err));
+            continue;
         }
         QB_TRY(check_qparams(graph, n, traits, err));
         if (n->op == QB_QOP_CONV || n->op == QB_QOP_DENSE) {

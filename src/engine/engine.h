@@ -43,7 +43,7 @@ enum qb_exactness {
 };
 
 /* Sees tensor `node` of the graph the engine was made from, for one batch: float (f32 engines) or u8 codes in
- * inside form (int8 engines), NHWC, `count` elements. */
+ * inside form (integer graphs; float nodes: floats), NHWC, `count` elements. */
 typedef void qb_tap_fn(void *ctx, int node, const void *data, size_t count);
 
 /* What saturated in one node since the engine was made (qb_qgraph.accumulate). */

@@ -344,6 +344,11 @@ enum qb_status qb_sensitivity_measure(const struct qb_graph *graph, const struct
         return qb_fail(err, QB_EINPUT, "%zu images were asked for; the data set %s has 1 to %zu", images,
                        set->name, set->count);
     }
+    const char *const floats = qb_qgraph_float_node(qgraph);
+    if (floats) {
+        return qb_fail(err, QB_EUNSUPPORTED,
+                       "node %s works on floats; a scheme whose layers are all integer is expected", floats);
+    }
     const size_t float_pixels = qb_shape_count(graph->nodes[0].dst),
                  pixels = qb_shape_count(qgraph->nodes[0].dst);
     if (float_pixels != QB_IMAGE_BYTES || pixels != QB_IMAGE_BYTES) {

@@ -170,6 +170,11 @@ static enum qb_status make(struct qb_trace *trace, const struct qb_qgraph *qgrap
 enum qb_status qb_trace_make(const struct qb_qgraph *qgraph, const struct qb_graph *graph,
                              const uint8_t *image, struct qb_trace *out, struct qb_error *err)
 {
+    const char *const floats = qb_qgraph_float_node(qgraph);
+    if (floats) {
+        return qb_fail(err, QB_EUNSUPPORTED,
+                       "node %s works on floats; networks of integer layers alone can be traced", floats);
+    }
     struct qb_trace trace = {.arena = qb_arena_create(), .integer_prediction = -1, .real_prediction = -1};
     const enum qb_status status =
         trace.arena ? make(&trace, qgraph, graph, image, err) : qb_fail_memory(err, sizeof trace);

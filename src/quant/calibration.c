@@ -11,9 +11,10 @@
 struct qb_calibration {
     const struct qb_graph *graph;
     const struct qb_scheme *scheme;
-    const struct qb_observer_ops *ops;
     /* All [graph->count], by the float node whose tensor is observed; NULL where none is. */
     struct qb_observer **observers;
+    const struct qb_observer_spec **specs; /* what they observe by */
+    const struct qb_observer_ops **ops;
     const char **names; /* the tensor's name: its producer's, not that of a RELU fused into it */
     bool *twice;        /* seen twice: twice_behind_fused_relu in observer.h */
 };
@@ -25,10 +26,12 @@ void qb_calibration_free(struct qb_calibration *calibration)
     }
     for (int i = 0; calibration->observers && i < calibration->graph->count; i++) {
         if (calibration->observers[i]) {
-            calibration->ops->destroy(calibration->observers[i]);
+            calibration->ops[i]->destroy(calibration->observers[i]);
         }
     }
     free(calibration->observers);
+    free(calibration->specs);
+    free(calibration->ops);
     free(calibration->names);
     free(calibration->twice);
     free(calibration);
@@ -39,18 +42,23 @@ static enum qb_status create_observers(struct qb_calibration *c, struct qb_error
     const size_t count = (size_t)c->graph->count;
     struct qb_role *const roles = calloc(count + 1, sizeof *roles);
     c->observers = calloc(count + 1, sizeof *c->observers);
+    c->specs = calloc(count + 1, sizeof *c->specs);
+    c->ops = calloc(count + 1, sizeof *c->ops);
     c->names = calloc(count + 1, sizeof *c->names);
     c->twice = calloc(count + 1, sizeof *c->twice);
-    enum qb_status status = roles && c->observers && c->names && c->twice
-                                ? qb_roles_plan(c->graph, c->scheme->fuse, roles, err)
+    enum qb_status status = roles && c->observers && c->specs && c->ops && c->names && c->twice
+                                ? qb_roles_plan(c->graph, c->scheme, roles, err)
                                 : qb_fail_memory(err, count * sizeof *roles);
     for (size_t i = 0; i < count && status == QB_OK; i++) {
         if (roles[i].observed) {
             const enum qb_op op = c->graph->nodes[i].op;
-            c->names[roles[i].tensor] = c->graph->nodes[i].name;
-            c->twice[roles[i].tensor] = c->ops->twice_behind_fused_relu && roles[i].tensor != (int)i &&
-                                        (op == QB_OP_CONV || op == QB_OP_DENSE);
-            status = c->ops->create(&c->scheme->activations, 1, &c->observers[roles[i].tensor], err);
+            const int tensor = roles[i].tensor;
+            c->names[tensor] = c->graph->nodes[i].name;
+            c->specs[tensor] = &roles[i].scheme->activations;
+            c->ops[tensor] = qb_observer_find(c->specs[tensor]->observer);
+            c->twice[tensor] = c->ops[tensor]->twice_behind_fused_relu && tensor != (int)i &&
+                               (op == QB_OP_CONV || op == QB_OP_DENSE);
+            status = c->ops[tensor]->create(c->specs[tensor], 1, &c->observers[tensor], err);
         }
     }
     free(roles);
@@ -67,7 +75,6 @@ enum qb_status qb_calibration_create(const struct qb_graph *graph, const struct 
     }
     c->graph = graph;
     c->scheme = scheme;
-    c->ops = qb_observer_find(scheme->activations.observer);
     const enum qb_status status = create_observers(c, err);
     if (status != QB_OK) {
         qb_calibration_free(c);
@@ -90,14 +97,15 @@ enum qb_status qb_calibration_observe(struct qb_calibration *calibration, int no
     }
     const struct qb_shape shape = calibration->graph->nodes[node].dst;
     const size_t image = (size_t)shape.h * (size_t)shape.w * (size_t)shape.c;
-    const size_t step = calibration->ops->per_image && count ? image : count;
-    if (calibration->ops->per_image && (image == 0 || count % image)) {
+    const struct qb_observer_ops *const ops = calibration->ops[node];
+    const size_t step = ops->per_image && count ? image : count;
+    if (ops->per_image && (image == 0 || count % image)) {
         return qb_fail(err, QB_EINPUT, "calibration: tensor \"%s\": %zu values are not whole images of %zu",
                        calibration->names[node], count, image);
     }
     for (int times = calibration->twice[node] ? 2 : 1; times > 0; times--) {
         for (size_t done = 0; done < count; done += step) {
-            if (calibration->ops->observe(calibration->observers[node], values + done, step, err) != QB_OK) {
+            if (ops->observe(calibration->observers[node], values + done, step, err) != QB_OK) {
                 return qb_fail_prefix(err, "calibration: tensor \"%s\"", calibration->names[node]);
             }
         }
@@ -109,8 +117,8 @@ int qb_calibration_next_pass(struct qb_calibration *calibration)
 {
     int again = 0;
     for (int i = 0; i < calibration->graph->count; i++) {
-        if (calibration->observers[i] && calibration->ops->next_pass) {
-            again |= calibration->ops->next_pass(calibration->observers[i]);
+        if (calibration->observers[i] && calibration->ops[i]->next_pass) {
+            again |= calibration->ops[i]->next_pass(calibration->observers[i]);
         }
     }
     return again;
@@ -119,7 +127,6 @@ int qb_calibration_next_pass(struct qb_calibration *calibration)
 enum qb_status qb_calibration_qparams(const struct qb_calibration *calibration, struct qb_arena *arena,
                                       struct qb_qparams_table *out, struct qb_error *err)
 {
-    const struct qb_observer_spec *const spec = &calibration->scheme->activations;
     const size_t count = (size_t)calibration->graph->count;
     struct qb_qparams_table table = {qb_arena_array(arena, count, sizeof *table.q),
                                      qb_arena_array(arena, count, sizeof *table.set)};
@@ -131,8 +138,8 @@ enum qb_status qb_calibration_qparams(const struct qb_calibration *calibration, 
             continue;
         }
         float min, max;
-        if (calibration->ops->range(calibration->observers[i], &min, &max, err) != QB_OK ||
-            qb_qparams_derive(spec, min, max, &table.q[i], err) != QB_OK) {
+        if (calibration->ops[i]->range(calibration->observers[i], &min, &max, err) != QB_OK ||
+            qb_qparams_derive(calibration->specs[i], min, max, &table.q[i], err) != QB_OK) {
             return qb_fail_prefix(err, "calibration: tensor \"%s\"", calibration->names[i]);
         }
         table.q[i].zero_point -= qb_activation_shift(table.q[i].dtype);

@@ -113,3 +113,25 @@ void qb_fuse_describe(unsigned fuse, char *out, size_t size)
         }
     }
 }
+
+enum qb_status qb_layers_identity(const struct qb_scheme *scheme, char hex[QB_SHA256_HEX],
+                                  struct qb_error *err)
+{
+    struct qb_sha256_stream *const stream = qb_sha256_begin();
+    if (!stream) {
+        return qb_fail_memory(err, 0);
+    }
+    for (size_t i = 0; i < scheme->layer_count; i++) {
+        const struct qb_scheme *const of = scheme->layers[i].scheme;
+        char text[2][QB_SPEC_IDENTITY] = {"fp32", ""};
+        if (!of->fp32) {
+            qb_spec_identity(&of->weights, text[0]);
+            qb_spec_identity(&of->activations, text[1]);
+        }
+        qb_sha256_add(stream, scheme->layers[i].layer, strlen(scheme->layers[i].layer) + 1);
+        qb_sha256_add(stream, text[0], strlen(text[0]) + 1);
+        qb_sha256_add(stream, text[1], strlen(text[1]) + 1);
+    }
+    qb_sha256_end(stream, hex);
+    return QB_OK;
+}

@@ -4,6 +4,7 @@
 
 #include <stddef.h>
 
+#include "base/hash.h"
 #include "config/scheme.h"
 
 /* The options that the observer of a half has, with the values in effect: eps, bins, ... */
@@ -29,5 +30,9 @@ void qb_spec_identity(const struct qb_observer_spec *spec, char out[QB_SPEC_IDEN
 
 /* "conv_relu add_relu"; "" when nothing is fused. */
 void qb_fuse_describe(unsigned fuse, char *out, size_t size);
+
+/* A digest of the layers with schemes of their own, and of what those say that can change a result. */
+enum qb_status qb_layers_identity(const struct qb_scheme *scheme, char hex[QB_SHA256_HEX],
+                                  struct qb_error *err);
 
 #endif

@@ -19,17 +19,12 @@ struct owned {
     float *wei, *bia;
 };
 
-static int operands(enum qb_op op)
-{
-    return op == QB_OP_INPUT ? 0 : op == QB_OP_ADD ? 2 : 1;
-}
-
 /* The only reader of each node, -1 for none, -2 for several. */
 static void find_readers(const struct qb_graph *graph, int *reader)
 {
     for (int i = 0; i < graph->count; i++) {
         reader[i] = -1;
-        for (int s = 0; s < operands(graph->nodes[i].op); s++) {
+        for (int s = 0; s < qb_op_sources(graph->nodes[i].op); s++) {
             int *const of = &reader[graph->nodes[i].src[s]];
             *of = *of == -1 ? i : -2;
         }

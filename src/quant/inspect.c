@@ -164,13 +164,14 @@ static json_t *layer_json(const struct qb_qgraph *graph, const struct qb_qnode *
     qb_json_put(layer, "fused_add", json_boolean(n->fused_add), failed);
     qb_json_put(layer, "params", json_integer((json_int_t)params_of(n)), failed);
     qb_json_put(layer, "macs", json_integer((json_int_t)qb_qnode_macs(n)), failed);
-    qb_json_put(layer, "scale", qb_json_real((double)n->q.scale), failed);
-    qb_json_put(layer, "scale_hex", hex_json(n->q.scale), failed);
-    qb_json_put(layer, "zero_point", json_integer(n->q.zero_point + activation_shift(n->q.dtype)), failed);
-    qb_json_put(layer, "dtype", qb_json_text(qb_dtype_name(n->q.dtype)), failed);
-    qb_json_put(layer, "quant_min", json_integer(n->q.quant_min), failed);
-    qb_json_put(layer, "quant_max", json_integer(n->q.quant_max), failed);
-    if (has_weights(n)) {
+    qb_json_put(layer, "scale", n->f32 ? json_null() : qb_json_real((double)n->q.scale), failed);
+    qb_json_put(layer, "scale_hex", n->f32 ? json_null() : hex_json(n->q.scale), failed);
+    qb_json_put(layer, "zero_point",
+                n->f32 ? json_null() : json_integer(n->q.zero_point + activation_shift(n->q.dtype)), failed);
+    qb_json_put(layer, "dtype", qb_json_text(n->f32 ? "float32" : qb_dtype_name(n->q.dtype)), failed);
+    qb_json_put(layer, "quant_min", n->f32 ? json_null() : json_integer(n->q.quant_min), failed);
+    qb_json_put(layer, "quant_max", n->f32 ? json_null() : json_integer(n->q.quant_max), failed);
+    if (has_weights(n) && !n->f32) {
         const struct weights w = summarize(graph, n);
         qb_json_put(layer, "weights", weights_json(n, &w, failed), failed);
         qb_json_put(layer, "bias_min", qb_json_real((double)w.bias_min), failed);
@@ -226,6 +227,14 @@ static void add_layer_row(struct qb_table *table, const struct qb_qnode *n)
     } else {
         qb_table_cell(table, "-");
         qb_table_cell(table, "-");
+    }
+    if (n->f32) {
+        for (int i = 0; i < 3; i++) {
+            qb_table_cell(table, "-");
+        }
+        qb_table_cell(table, "float32");
+        qb_table_cell(table, "-");
+        return;
     }
     qb_table_cell(table, "%.9g", (double)n->q.scale);
     qb_table_cell(table, "%a", (double)n->q.scale);
@@ -303,7 +312,7 @@ static enum qb_status render_text(const struct qb_qgraph *graph, const char *has
     }
     for (int i = 0; i < graph->count; i++) {
         add_layer_row(&layers, &graph->nodes[i]);
-        if (has_weights(&graph->nodes[i])) {
+        if (has_weights(&graph->nodes[i]) && !graph->nodes[i].f32) {
             add_weights_row(&weights, graph, &graph->nodes[i]);
         }
     }

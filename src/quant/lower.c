@@ -16,7 +16,9 @@ struct lowering {
     const struct qb_scheme *scheme;
     const struct qb_qparams_table *activations;
     struct qb_role *roles; /* [graph->count] */
-    int *node_of;          /* [graph->count] index in `out` of the node that produces each float tensor */
+    /* [graph->count], by float tensor: index in `out` of the node that produces it, and of its conversion to
+     * the other type (0: none yet); the float node that makes it. */
+    int *node_of, *converted, *maker;
     struct qb_qgraph *out;
 };
 
@@ -38,6 +40,50 @@ static enum qb_status take_qparams(const struct lowering *l, int i, struct qb_qn
                        name, (double)to->q.scale, (int)to->q.zero_point);
     }
     return QB_OK;
+}
+
+static void take_geometry(const struct qb_node *node, struct qb_qnode *to)
+{
+    to->ic = node->ic;
+    to->oc = node->oc;
+    if (node->op == QB_OP_CONV) {
+        to->kh = node->kh, to->kw = node->kw, to->stride_h = node->stride_h, to->stride_w = node->stride_w;
+        to->pad_t = node->pad_t, to->pad_l = node->pad_l, to->pad_b = node->pad_b, to->pad_r = node->pad_r;
+    }
+}
+
+/* Weights of the node as they are. */
+static enum qb_status take_floats(const struct lowering *l, const struct qb_node *node, size_t count,
+                                  struct qb_qnode *to, struct qb_error *err)
+{
+    for (size_t k = 0; k < count; k++) {
+        if (!(fabsf(node->wei[k]) < INFINITY)) {
+            return qb_fail(err, QB_EINPUT,
+                           "%s: weights of node \"%s\": value %zu is %g; finite numbers are expected",
+                           l->graph->path, node->name, k, (double)node->wei[k]);
+        }
+    }
+    to->wei_f32 = qb_arena_memdup(l->out->arena, node->wei, count * sizeof *node->wei);
+    return to->wei_f32 ? QB_OK : qb_fail_memory(err, count * sizeof *node->wei);
+}
+
+static enum qb_status take_codes(const struct lowering *l, int i, size_t each, struct qb_qnode *to,
+                                 struct qb_error *err)
+{
+    const struct qb_node *const node = &l->graph->nodes[i];
+    const struct qb_observer_spec *const spec = &l->roles[i].scheme->weights;
+    struct qb_quantized_weights wei;
+    if (qb_weights_quantize(spec, node->wei, node->oc, each, l->out->arena, &wei, err) != QB_OK) {
+        return qb_fail_prefix(err, "%s: weights of node \"%s\"", l->graph->path, node->name);
+    }
+    to->wei = wei.codes;
+    to->wei_dtype = spec->dtype;
+    to->wei_scale_count = wei.scale_count;
+    to->wei_scales = wei.scales;
+    to->wei_zero_points = wei.zero_points;
+    return qb_arithmetic_traits(l->scheme->arithmetic)->bia_codes
+               ? qb_bia_quantize(to, l->out->nodes[to->src[0]].q.scale, l->out->arena, err)
+               : QB_OK;
 }
 
 /* Weights and bias of the float node `i` (CONV or DENSE) into `to`. */
@@ -63,84 +109,115 @@ static enum qb_status take_weights(const struct lowering *l, int i, struct qb_qn
                            l->graph->path, node->name, k, (double)node->bia[k]);
         }
     }
-    struct qb_quantized_weights wei;
-    if (qb_weights_quantize(&l->scheme->weights, node->wei, node->oc, (size_t)each, l->out->arena, &wei,
-                            err) != QB_OK) {
-        return qb_fail_prefix(err, "%s: weights of node \"%s\"", l->graph->path, node->name);
-    }
-    to->ic = node->ic;
-    to->oc = node->oc;
-    if (conv) {
-        to->kh = node->kh, to->kw = node->kw, to->stride_h = node->stride_h, to->stride_w = node->stride_w;
-        to->pad_t = node->pad_t, to->pad_l = node->pad_l, to->pad_b = node->pad_b, to->pad_r = node->pad_r;
-    }
-    to->wei = wei.codes;
-    to->wei_dtype = l->scheme->weights.dtype;
-    to->wei_scale_count = wei.scale_count;
-    to->wei_scales = wei.scales;
-    to->wei_zero_points = wei.zero_points;
+    take_geometry(node, to);
     to->bia = qb_arena_memdup(l->out->arena, node->bia, (size_t)node->oc * sizeof *node->bia);
     if (!to->bia) {
         return qb_fail_memory(err, (size_t)node->oc * sizeof *node->bia);
     }
-    return qb_arithmetic_traits(l->scheme->arithmetic)->bia_codes
-               ? qb_bia_quantize(to, l->out->nodes[to->src[0]].q.scale, l->out->arena, err)
-               : QB_OK;
+    return to->f32 ? take_floats(l, node, (size_t)each * (size_t)node->oc, to, err)
+                   : take_codes(l, i, (size_t)each, to, err);
 }
 
-/* The addition `i` merged with its convolution: src[0] is the convolution's source, src[1] the other operand.
- */
-static enum qb_status lower_conv_add(const struct lowering *l, int i, struct qb_qnode *to,
-                                     struct qb_error *err)
+/* Tensor `t` as floats or as codes: the node that has it, behind a conversion where its maker has the other
+ * type. */
+static enum qb_status take_source(struct lowering *l, int t, bool f32, int *out, struct qb_error *err)
 {
-    const struct qb_node *const node = &l->graph->nodes[i];
-    const int conv = l->roles[i].conv;
-    to->op = QB_QOP_CONV;
-    to->fused_add = true;
-    to->src[0] = l->node_of[l->graph->nodes[conv].src[0]];
-    to->src[1] = l->node_of[node->src[0] == conv ? node->src[1] : node->src[0]];
-    return take_weights(l, conv, to, err);
+    const int node = l->node_of[t];
+    if (l->out->nodes[node].f32 == f32) {
+        *out = node;
+        return QB_OK;
+    }
+    if (!l->converted[t]) {
+        struct qb_qnode *const to = &l->out->nodes[l->out->count];
+        *to = (struct qb_qnode){.op = f32 ? QB_QOP_DEQUANTIZE : QB_QOP_QUANTIZE,
+                                .src = {node, -1},
+                                .dst = l->out->nodes[node].dst,
+                                .f32 = f32};
+        to->name = qb_arena_printf(l->out->arena, "%s_%s", qb_qop_name(to->op), l->out->nodes[node].name);
+        if (!to->name) {
+            return qb_fail_memory(err, 64);
+        }
+        if (!f32) {
+            QB_TRY(take_qparams(l, l->maker[t], to, err));
+        }
+        l->converted[t] = l->out->count++;
+    }
+    *out = l->converted[t];
+    return QB_OK;
 }
 
-static enum qb_status lower_node(const struct lowering *l, int i, struct qb_qnode *to, struct qb_error *err)
+/* What the integer node of float node `i` reads. Merged with its convolution (role->conv) the addition reads
+ * the convolution's source, then its own other operand. */
+static enum qb_status take_sources(struct lowering *l, int i, int src[2], struct qb_error *err)
 {
     const struct qb_node *const node = &l->graph->nodes[i];
     const struct qb_role *const role = &l->roles[i];
-    *to = (struct qb_qnode){.src = {-1, -1}, .dst = node->dst, .relu = role->tensor != i};
+    int tensors[2] = {node->op == QB_OP_INPUT ? -1 : node->src[0], node->op == QB_OP_ADD ? node->src[1] : -1};
+    if (role->conv >= 0) {
+        tensors[1] = node->src[0] == role->conv ? node->src[1] : node->src[0];
+        tensors[0] = l->graph->nodes[role->conv].src[0];
+    }
+    for (int s = 0; s < 2; s++) {
+        src[s] = -1;
+        if (tensors[s] >= 0) {
+            QB_TRY(take_source(l, tensors[s], role->f32, &src[s], err));
+        }
+    }
+    return QB_OK;
+}
+
+static enum qb_status lower_node(struct lowering *l, int i, struct qb_error *err)
+{
+    const struct qb_node *const node = &l->graph->nodes[i];
+    const struct qb_role *const role = &l->roles[i];
+    int src[2];
+    QB_TRY(take_sources(l, i, src, err)); /* may append conversions */
+    struct qb_qnode *const to = &l->out->nodes[l->out->count];
+    *to = (struct qb_qnode){
+        .src = {src[0], src[1]}, .dst = node->dst, .relu = role->tensor != i, .f32 = role->f32};
     to->name = qb_arena_strdup(l->out->arena, node->name);
     if (!to->name) {
         return qb_fail_memory(err, strlen(node->name));
     }
-    for (int s = 0; s < 2; s++) {
-        to->src[s] =
-            node->op != QB_OP_INPUT && (s == 0 || node->op == QB_OP_ADD) ? l->node_of[node->src[s]] : -1;
-    }
-    if (role->observed) {
+    if (role->observed && !role->f32) {
         QB_TRY(take_qparams(l, i, to, err));
-    } else {
+    } else if (!role->f32) {
         to->q = l->out->nodes[to->src[0]].q;
     }
     switch (node->op) {
     case QB_OP_INPUT: to->op = QB_QOP_INPUT; break;
-    case QB_OP_CONV: to->op = QB_QOP_CONV; return take_weights(l, i, to, err);
-    case QB_OP_DENSE: to->op = QB_QOP_DENSE; return take_weights(l, i, to, err);
-    case QB_OP_ADD: to->op = QB_QOP_ADD; return role->conv >= 0 ? lower_conv_add(l, i, to, err) : QB_OK;
+    case QB_OP_CONV:
+        to->op = QB_QOP_CONV;
+        QB_TRY(take_weights(l, i, to, err));
+        break;
+    case QB_OP_DENSE:
+        to->op = QB_QOP_DENSE;
+        QB_TRY(take_weights(l, i, to, err));
+        break;
+    case QB_OP_ADD:
+        to->op = role->conv >= 0 ? QB_QOP_CONV : QB_QOP_ADD;
+        to->fused_add = role->conv >= 0;
+        if (role->conv >= 0) {
+            QB_TRY(take_weights(l, role->conv, to, err));
+        }
+        break;
     case QB_OP_RELU: to->op = QB_QOP_RELU; break;
     default: /* qb_roles_plan lets nothing else through */
         to->op = QB_QOP_AVGPOOL;
         to->kh = node->kh, to->kw = node->kw, to->stride_h = node->stride_h, to->stride_w = node->stride_w;
         break;
     }
+    l->node_of[i] = l->node_of[role->tensor] = l->out->count++;
+    l->maker[i] = l->maker[role->tensor] = i;
     return QB_OK;
 }
 
 static enum qb_status lower(struct lowering *l, struct qb_error *err)
 {
-    QB_TRY(qb_roles_plan(l->graph, l->scheme->fuse, l->roles, err));
+    QB_TRY(qb_roles_plan(l->graph, l->scheme, l->roles, err));
     for (int i = 0; i < l->graph->count; i++) {
         if (l->roles[i].emitted) {
-            QB_TRY(lower_node(l, i, &l->out->nodes[l->out->count], err));
-            l->node_of[i] = l->node_of[l->roles[i].tensor] = l->out->count++;
+            QB_TRY(lower_node(l, i, err));
         }
     }
     return QB_OK;
@@ -157,7 +234,7 @@ static enum qb_status create(const struct qb_graph *graph, const struct qb_schem
             .scheme = qb_arena_strdup(arena, scheme->name),
             .arithmetic = scheme->arithmetic,
             .accumulate = scheme->accumulate,
-            .nodes = qb_arena_array(arena, (size_t)graph->count, sizeof *q->nodes),
+            .nodes = qb_arena_array(arena, 2 * (size_t)graph->count, sizeof *q->nodes), /* and conversions */
             .model_sha256 = qb_arena_strdup(arena, graph->sha256),
             .calibration_hash = qb_arena_strdup(arena, calibration_hash),
         };
@@ -179,7 +256,9 @@ enum qb_status qb_quantize(const struct qb_graph *graph, const struct qb_scheme 
     QB_TRY(create(graph, scheme, calibration_hash, &l.out, err));
     const size_t count = (size_t)graph->count;
     l.roles = calloc(count + 1, sizeof *l.roles);
-    l.node_of = calloc(count + 1, sizeof *l.node_of);
+    l.node_of = calloc(3 * count + 1, sizeof *l.node_of);
+    l.converted = l.node_of + count;
+    l.maker = l.converted + count;
     const enum qb_status status = l.roles && l.node_of
                                       ? lower(&l, err)
                                       : qb_fail_memory(err, count * (sizeof *l.roles + sizeof *l.node_of));

@@ -195,15 +195,16 @@ static enum qb_status restore_node(const json_t *item, int i, const int *place, 
         return fail_nodes(err, i, "has other sources than its node in the file, or comes before them");
     }
     const int low = node->q.dtype == QB_QINT8 ? -128 : 0;
+    const bool floats = node->f32; /* no codes, no range */
     const json_int_t min = json_integer_value(json_array_get(range, 0));
     const json_int_t max = json_integer_value(json_array_get(range, 1));
-    if (json_array_size(range) != 2 || min < low || max > low + 255 || min >= max) {
+    if (!floats && (json_array_size(range) != 2 || min < low || max > low + 255 || min >= max)) {
         return fail_nodes(err, i, "has a range that its type does not hold");
     }
     node->src[0] = (int)want[0];
     node->src[1] = (int)want[1];
-    node->q.quant_min = (int32_t)min;
-    node->q.quant_max = (int32_t)max;
+    node->q.quant_min = floats ? 0 : (int32_t)min;
+    node->q.quant_max = floats ? 0 : (int32_t)max;
     const char *const name = json_string_value(json_object_get(item, "name"));
     node->name = qb_arena_strdup(arena, name);
     return node->name ? QB_OK : qb_fail_memory(err, strlen(name));

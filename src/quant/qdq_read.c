@@ -3,7 +3,10 @@
  * Every QUANTIZE ends one integer node: OPERATOR [-> RELU] -> QUANTIZE, where the operator reads DEQUANTIZE
  * nodes. What stands between an operator and its QUANTIZE is fused into it. There is one exception: with
  * arithmetic onednn an ADD may read a CONV directly, which then becomes a convolution with a fused addition.
- */
+ *
+ * CONV and DENSE with float weights, and what stands behind them without a QUANTIZE, are float nodes. A
+ * QUANTIZE of a float node's tensor is a node of its own, and so is what turns codes into floats for such
+ * nodes. */
 #include "quant/qdq.h"
 
 #include <math.h>
@@ -12,40 +15,19 @@
 
 #include "model/graph_build.h"
 #include "quant/qdq_metadata.h"
+#include "quant/qdq_reader.h"
 #include "quant/qparams.h"
 
-struct reader {
-    const struct qb_graph *graph;
-    struct qb_qgraph *out;
-    int *node_of; /* [graph->count] integer node that a float node is part of or reads the codes of; -1: none
-                   */
-    int *operators;    /* [graph->count] by integer node: the float node of its operator */
-    const char **keys; /* [graph->count] by integer node: the name in the file of the operator, or of the
-                          tensor that a CONSTANT holds; NULL for the input */
-    const struct qb_arithmetic_traits *traits;
-};
-
-static const char *file_name(const struct qb_node *node)
-{
-    return node->source_name ? node->source_name : node->name;
-}
-
-static const struct qb_node *source(const struct reader *r, const struct qb_node *node, int k)
-{
-    return &r->graph->nodes[node->src[k]];
-}
-
-/* The integer node that source k of `node` holds the codes of. */
-static enum qb_status take_source(const struct reader *r, const struct qb_node *node, int k, int *out,
+enum qb_status qb_qdq_take_source(const struct qb_qdq_reader *r, const struct qb_node *node, int k, int *out,
                                   struct qb_error *err)
 {
-    const struct qb_node *const src = source(r, node, k);
+    const struct qb_node *const src = qb_qdq_source(r, node, k);
     if (src->op != QB_OP_DEQUANTIZE) {
         return qb_fail_node(
             err, QB_EUNSUPPORTED, node,
             "it reads the float output of '%.200s' (%s); a QuantizeLinear and a DequantizeLinear "
             "are expected between them",
-            file_name(src), qb_op_name(src->op));
+            qb_qdq_file_name(src), qb_op_name(src->op));
     }
     *out = r->node_of[node->src[k]];
     return QB_OK;
@@ -56,8 +38,7 @@ static bool good_scale(float scale)
     return scale > 0 && scale < INFINITY;
 }
 
-/* Scale and zero point of QUANTIZE node `quantize` in inside form. */
-static enum qb_status take_qparams(const struct qb_node *quantize, struct qb_qparams *out,
+enum qb_status qb_qdq_take_qparams(const struct qb_node *quantize, struct qb_qparams *out,
                                    struct qb_error *err)
 {
     const enum qb_dtype dtype = quantize->q.is_signed ? QB_QINT8 : QB_QUINT8;
@@ -76,7 +57,7 @@ static enum qb_status take_qparams(const struct qb_node *quantize, struct qb_qpa
     return QB_OK;
 }
 
-static bool same_qparams(const struct qb_qparams *a, const struct qb_qparams *b)
+bool qb_qdq_same_qparams(const struct qb_qparams *a, const struct qb_qparams *b)
 {
     return qb_qparams_equal(a, b) && a->dtype == b->dtype;
 }
@@ -96,8 +77,8 @@ static const int8_t *copy_codes(struct qb_arena *arena, const struct qb_weight_c
 
 /* The bias in units of the accumulator: the file's own integers, or float values rounded as ONNX Runtime does
  * (onnxruntime/core/optimizer/qdq_transformer/weight_bias_quantization.cc). */
-static enum qb_status take_bia_codes(const struct reader *r, const struct qb_node *node, struct qb_qnode *to,
-                                     struct qb_error *err)
+static enum qb_status take_bia_codes(const struct qb_qdq_reader *r, const struct qb_node *node,
+                                     struct qb_qnode *to, struct qb_error *err)
 {
     struct qb_arena *const arena = r->out->arena;
     const float src_scale = r->out->nodes[to->src[0]].q.scale;
@@ -129,8 +110,8 @@ static enum qb_status take_bia_codes(const struct reader *r, const struct qb_nod
 }
 
 /* Weights, bias and geometry of CONV or DENSE. */
-static enum qb_status take_weights(const struct reader *r, const struct qb_node *node, struct qb_qnode *to,
-                                   struct qb_error *err)
+static enum qb_status take_weights(const struct qb_qdq_reader *r, const struct qb_node *node,
+                                   struct qb_qnode *to, struct qb_error *err)
 {
     const struct qb_weight_codes *const codes = node->codes;
     struct qb_arena *const arena = r->out->arena;
@@ -176,7 +157,7 @@ static enum qb_status take_weights(const struct reader *r, const struct qb_node 
 }
 
 /* CONSTANT number `i`, for the tensor `dst`: a node of its own before its reader. */
-static enum qb_status take_constant(struct reader *r, int i, struct qb_shape dst, enum qb_dtype dtype,
+static enum qb_status take_constant(struct qb_qdq_reader *r, int i, struct qb_shape dst, enum qb_dtype dtype,
                                     int *out, struct qb_error *err)
 {
     const struct qb_node *const node = &r->graph->nodes[i];
@@ -206,13 +187,14 @@ static enum qb_status take_constant(struct reader *r, int i, struct qb_shape dst
     for (size_t k = 0; k < channels; k++) {
         copy[k] = (uint8_t)(((const uint8_t *)codes->codes)[node->oc == 1 ? 0 : k] - shift);
     }
-    r->keys[r->out->count] = file_name(node);
+    r->keys[r->out->count] = qb_qdq_file_name(node);
     *out = r->out->count++;
     return QB_OK;
 }
 
 /* ADD or MUL number `i`, whose second source is a CONSTANT. `to` moves up by one place for it. */
-static enum qb_status take_constant_pair(struct reader *r, int i, struct qb_qnode **to, struct qb_error *err)
+static enum qb_status take_constant_pair(struct qb_qdq_reader *r, int i, struct qb_qnode **to,
+                                         struct qb_error *err)
 {
     const struct qb_node *const node = &r->graph->nodes[i];
     struct qb_qnode made = **to;
@@ -223,7 +205,7 @@ static enum qb_status take_constant_pair(struct reader *r, int i, struct qb_qnod
             qb_arithmetic_name(r->out->arithmetic));
     }
     made.op = node->op == QB_OP_ADD ? QB_QOP_ADD : QB_QOP_MUL;
-    QB_TRY(take_source(r, node, 0, &made.src[0], err));
+    QB_TRY(qb_qdq_take_source(r, node, 0, &made.src[0], err));
     QB_TRY(take_constant(r, node->src[1], made.dst, r->out->nodes[made.src[0]].q.dtype, &made.src[1], err));
     *to = &r->out->nodes[r->out->count];
     **to = made;
@@ -231,26 +213,27 @@ static enum qb_status take_constant_pair(struct reader *r, int i, struct qb_qnod
 }
 
 /* ADD number `i` of two quantized tensors, or of one and an unquantized convolution. */
-static enum qb_status take_add(const struct reader *r, int i, struct qb_qnode *to, struct qb_error *err)
+static enum qb_status take_add(const struct qb_qdq_reader *r, int i, struct qb_qnode *to,
+                               struct qb_error *err)
 {
     const struct qb_node *const node = &r->graph->nodes[i];
     int conv = -1;
     for (int k = 0; k < 2 && conv < 0; k++) {
-        conv = source(r, node, k)->op == QB_OP_CONV ? k : -1;
+        conv = qb_qdq_source(r, node, k)->op == QB_OP_CONV ? k : -1;
     }
     if (conv < 0) {
         const int first = node->swapped && r->traits->outside; /* the sum depends on the order there */
         to->op = QB_QOP_ADD;
-        QB_TRY(take_source(r, node, first, &to->src[0], err));
-        return take_source(r, node, 1 - first, &to->src[1], err);
+        QB_TRY(qb_qdq_take_source(r, node, first, &to->src[0], err));
+        return qb_qdq_take_source(r, node, 1 - first, &to->src[1], err);
     }
-    const struct qb_node *const merged = source(r, node, conv);
+    const struct qb_node *const merged = qb_qdq_source(r, node, conv);
     if (!r->traits->fused_add) {
         return qb_fail_node(
             err, QB_EUNSUPPORTED, node,
             "it reads the float output of '%.200s' (conv); a QuantizeLinear and a DequantizeLinear are "
             "expected between them, or arithmetic onednn, which adds inside the convolution",
-            file_name(merged));
+            qb_qdq_file_name(merged));
     }
     to->op = QB_QOP_CONV;
     to->fused_add = true;
@@ -258,21 +241,21 @@ static enum qb_status take_add(const struct reader *r, int i, struct qb_qnode *t
         return qb_fail_node(err, QB_EUNSUPPORTED, node,
                             "it reads the float output of '%.200s', which another node reads too; a "
                             "QuantizeLinear and a DequantizeLinear are expected between them",
-                            file_name(merged));
+                            qb_qdq_file_name(merged));
     }
     r->node_of[node->src[conv]] = r->out->count;
-    QB_TRY(take_source(r, merged, 0, &to->src[0], err));
-    QB_TRY(take_source(r, node, 1 - conv, &to->src[1], err));
+    QB_TRY(qb_qdq_take_source(r, merged, 0, &to->src[0], err));
+    QB_TRY(qb_qdq_take_source(r, node, 1 - conv, &to->src[1], err));
     return take_weights(r, merged, to, err);
 }
 
 /* RELU and AVGPOOL keep their source's scale and zero point in most arithmetics. */
-static enum qb_status take_unscaled(const struct reader *r, const struct qb_node *node, struct qb_qnode *to,
-                                    struct qb_error *err)
+static enum qb_status take_unscaled(const struct qb_qdq_reader *r, const struct qb_node *node,
+                                    struct qb_qnode *to, struct qb_error *err)
 {
-    QB_TRY(take_source(r, node, 0, &to->src[0], err));
+    QB_TRY(qb_qdq_take_source(r, node, 0, &to->src[0], err));
     const struct qb_qparams *const q = &r->out->nodes[to->src[0]].q;
-    if (!r->traits->rescales && !same_qparams(q, &to->q)) {
+    if (!r->traits->rescales && !qb_qdq_same_qparams(q, &to->q)) {
         return qb_fail_node(err, QB_EUNSUPPORTED, node,
                             "its source has scale %.9g and zero point %d, its output %.9g and %d (codes "
                             "counted from 0); quantize both "
@@ -284,11 +267,12 @@ static enum qb_status take_unscaled(const struct reader *r, const struct qb_node
 }
 
 /* The operator number `i`, with scale and zero point in to->q. */
-static enum qb_status take_operator(struct reader *r, int i, struct qb_qnode **place, struct qb_error *err)
+static enum qb_status take_operator(struct qb_qdq_reader *r, int i, struct qb_qnode **place,
+                                    struct qb_error *err)
 {
     const struct qb_node *const node = &r->graph->nodes[i];
     struct qb_qnode *const to = *place;
-    if (qb_op_sources(node->op) == 2 && source(r, node, 1)->op == QB_OP_CONSTANT) {
+    if (qb_op_sources(node->op) == 2 && qb_qdq_source(r, node, 1)->op == QB_OP_CONSTANT) {
         return take_constant_pair(r, i, place, err);
     }
     switch (node->op) {
@@ -296,7 +280,7 @@ static enum qb_status take_operator(struct reader *r, int i, struct qb_qnode **p
     case QB_OP_CONV:
     case QB_OP_DENSE:
         to->op = node->op == QB_OP_CONV ? QB_QOP_CONV : QB_QOP_DENSE;
-        QB_TRY(take_source(r, node, 0, &to->src[0], err));
+        QB_TRY(qb_qdq_take_source(r, node, 0, &to->src[0], err));
         return take_weights(r, node, to, err);
     case QB_OP_ADD: return take_add(r, i, to, err);
     case QB_OP_MUL:
@@ -305,8 +289,8 @@ static enum qb_status take_operator(struct reader *r, int i, struct qb_qnode **p
                                 qb_arithmetic_name(r->out->arithmetic));
         }
         to->op = QB_QOP_MUL;
-        QB_TRY(take_source(r, node, 0, &to->src[0], err));
-        return take_source(r, node, 1, &to->src[1], err);
+        QB_TRY(qb_qdq_take_source(r, node, 0, &to->src[0], err));
+        return qb_qdq_take_source(r, node, 1, &to->src[1], err);
     case QB_OP_RELU: to->op = QB_QOP_RELU; return take_unscaled(r, node, to, err);
     case QB_OP_AVGPOOL:
         to->op = QB_QOP_AVGPOOL;
@@ -324,12 +308,12 @@ static enum qb_status take_operator(struct reader *r, int i, struct qb_qnode **p
 
 /* A second QUANTIZE of a tensor, as exporters write that give each reader its own: the same codes, or an
  * error. */
-static enum qb_status repeat(const struct reader *r, int quantize, int producer, const struct qb_qnode *to,
-                             struct qb_error *err)
+static enum qb_status repeat(const struct qb_qdq_reader *r, int quantize, int producer,
+                             const struct qb_qnode *to, struct qb_error *err)
 {
     const int first = r->node_of[producer];
     const struct qb_qnode *const made = &r->out->nodes[first];
-    if (r->operators[first] != producer || made->relu != to->relu || !same_qparams(&made->q, &to->q)) {
+    if (r->operators[first] != producer || made->relu != to->relu || !qb_qdq_same_qparams(&made->q, &to->q)) {
         return qb_fail_node(
             err, QB_EUNSUPPORTED, &r->graph->nodes[producer],
             "its output is quantized more than once, in different ways; one scale and zero point, before or "
@@ -340,22 +324,25 @@ static enum qb_status repeat(const struct reader *r, int quantize, int producer,
 }
 
 /* The integer node that QUANTIZE number `i` ends. */
-static enum qb_status take_quantize(struct reader *r, int i, struct qb_error *err)
+static enum qb_status take_quantize(struct qb_qdq_reader *r, int i, struct qb_error *err)
 {
     const struct qb_node *const quantize = &r->graph->nodes[i];
     int producer = quantize->src[0];
-    const struct qb_node *node = source(r, quantize, 0);
+    const struct qb_node *node = qb_qdq_source(r, quantize, 0);
+    if (qb_qdq_has_floats(r, producer)) {
+        return qb_qdq_take_conversion(r, i, err);
+    }
     struct qb_qnode *to = &r->out->nodes[r->out->count];
     *to = (struct qb_qnode){.src = {-1, -1}, .dst = quantize->dst};
     if (node->op == QB_OP_RELU) {
-        const enum qb_op behind = source(r, node, 0)->op;
+        const enum qb_op behind = qb_qdq_source(r, node, 0)->op;
         if (behind == QB_OP_CONV || behind == QB_OP_DENSE || behind == QB_OP_ADD) {
             to->relu = true;
             producer = node->src[0];
             node = &r->graph->nodes[producer];
         }
     }
-    QB_TRY(take_qparams(quantize, &to->q, err));
+    QB_TRY(qb_qdq_take_qparams(quantize, &to->q, err));
     if (r->node_of[producer] >= 0 && node->op != QB_OP_DEQUANTIZE) {
         return repeat(r, i, producer, to, err);
     }
@@ -365,12 +352,12 @@ static enum qb_status take_quantize(struct reader *r, int i, struct qb_error *er
         return qb_fail_memory(err, strlen(node->name));
     }
     r->operators[r->out->count] = producer;
-    r->keys[r->out->count] = node->op == QB_OP_INPUT ? NULL : file_name(node);
+    r->keys[r->out->count] = node->op == QB_OP_INPUT ? NULL : qb_qdq_file_name(node);
     r->node_of[i] = r->node_of[producer] = r->out->count++;
     return QB_OK;
 }
 
-static enum qb_status read_nodes(struct reader *r, struct qb_error *err)
+static enum qb_status read_nodes(struct qb_qdq_reader *r, struct qb_error *err)
 {
     const struct qb_graph *const graph = r->graph;
     for (int i = 0; i < graph->count; i++) {
@@ -380,19 +367,23 @@ static enum qb_status read_nodes(struct reader *r, struct qb_error *err)
             QB_TRY(take_quantize(r, i, err));
         } else if (node->op == QB_OP_DEQUANTIZE) {
             r->node_of[i] = r->node_of[node->src[0]];
+        } else if (qb_qdq_is_float(r, i)) {
+            QB_TRY(qb_qdq_take_float(r, i, err));
         }
     }
-    const struct qb_node *const last = &graph->nodes[qb_graph_logits(graph)];
-    if (last->op != QB_OP_DEQUANTIZE || r->node_of[qb_graph_logits(graph)] != qb_qgraph_logits(r->out)) {
+    const int logits = qb_graph_logits(graph);
+    const struct qb_node *const last = &graph->nodes[logits];
+    if ((last->op != QB_OP_DEQUANTIZE && !qb_qdq_has_floats(r, logits)) ||
+        r->node_of[logits] != qb_qgraph_logits(r->out)) {
         return qb_fail_node(
             err, QB_EUNSUPPORTED, last,
-            "its output, the logits, is float; a QuantizeLinear and a DequantizeLinear are expected behind "
-            "it");
+            "its output, the logits, is float, but its weights are integers; a QuantizeLinear and a "
+            "DequantizeLinear are expected behind it");
     }
     return QB_OK;
 }
 
-static enum qb_status read_graph(struct reader *r, enum qb_arithmetic fallback, struct qb_error *err)
+static enum qb_status read_graph(struct qb_qdq_reader *r, enum qb_arithmetic fallback, struct qb_error *err)
 {
     QB_TRY(qb_qdq_metadata_read(r->graph, fallback, r->out, err));
     if (r->graph->qlinear && r->out->arithmetic != QB_ARITHMETIC_ORT) {
@@ -418,22 +409,24 @@ enum qb_status qb_qdq_read(const struct qb_graph *graph, enum qb_arithmetic fall
     }
     const size_t count = (size_t)graph->count;
     struct qb_arena *const arena = qb_arena_create();
-    struct reader r = {.graph = graph, .out = arena ? qb_arena_array(arena, 1, sizeof *r.out) : NULL};
+    struct qb_qdq_reader r = {.graph = graph, .out = arena ? qb_arena_array(arena, 1, sizeof *r.out) : NULL};
     if (r.out) {
         r.out->arena = arena;
-        r.out->nodes = qb_arena_array(arena, count, sizeof *r.out->nodes);
+        r.out->nodes = qb_arena_array(arena, 3 * count, sizeof *r.out->nodes);
     }
     r.node_of = calloc(count, sizeof *r.node_of);
-    r.operators = calloc(count, sizeof *r.operators);
-    r.keys = calloc(count, sizeof *r.keys);
+    r.operators = calloc(3 * count, sizeof *r.operators);
+    r.converted = calloc(3 * count, sizeof *r.converted);
+    r.keys = calloc(3 * count, sizeof *r.keys);
     enum qb_status status = QB_OK;
-    if (!r.out || !r.out->nodes || !r.node_of || !r.operators || !r.keys) {
+    if (!r.out || !r.out->nodes || !r.node_of || !r.operators || !r.converted || !r.keys) {
         status = qb_fail_memory(err, count * sizeof *r.out->nodes);
     } else if ((status = read_graph(&r, fallback, err)) != QB_OK) {
         qb_fail_prefix(err, "%s", graph->path);
     }
     free(r.node_of);
     free(r.operators);
+    free(r.converted);
     free(r.keys);
     if (status != QB_OK) {
         qb_arena_destroy(arena);

@@ -1,8 +1,9 @@
 /* qb_qdq_write: the integer graph as an ONNX model with QuantizeLinear / DequantizeLinear pairs (qdq.h).
  *
  * Every tensor of the graph becomes FLOAT OPERATOR -> QuantizeLinear -> DequantizeLinear, whatever reads it
- * reads the dequantized values. The operator's ONNX node has the name of the graph's node, the others are
- * NAME/..., which keeps all names apart because node names have no '/'. Images are N,C,H,W outside. */
+ * reads the dequantized values. Float nodes have no pair; QUANTIZE is one, DEQUANTIZE nothing at all. The
+ * operator's ONNX node has the name of the graph's node, the others are NAME/..., which keeps all names apart
+ * because node names have no '/'. Images are N,C,H,W outside. */
 #include "quant/qdq.h"
 
 #include <string.h>
@@ -47,14 +48,18 @@ static const char *pair(struct writer *w, const char *name, const struct qb_qpar
                          (const char *const[]){codes, scale, zero});
 }
 
-/* One row of DENSE's weights, which reads an image in the order H, W, C, for the file's Flatten, which lists
- * C, H, W. */
-static void to_chw(struct qb_shape s, const uint8_t *hwc, uint8_t *chw)
+/* Rows of DENSE's weights, which read an image in the order H, W, C, for the file's Flatten, which lists C,
+ * H, W. Elements have `size` bytes. */
+static void to_chw(struct qb_shape s, size_t rows, size_t size, const void *hwc, void *chw)
 {
     const size_t pixels = (size_t)s.h * (size_t)s.w, channels = (size_t)s.c;
-    for (size_t c = 0; c < channels; c++) {
-        for (size_t k = 0; k < pixels; k++) {
-            chw[c * pixels + k] = hwc[k * channels + c];
+    const unsigned char *const from = hwc;
+    unsigned char *to = chw;
+    for (size_t o = 0; o < rows; o++) {
+        for (size_t c = 0; c < channels; c++) {
+            for (size_t k = 0; k < pixels; k++, to += size) {
+                memcpy(to, from + ((o * pixels + k) * channels + c) * size, size);
+            }
         }
     }
 }
@@ -73,9 +78,7 @@ static uint8_t *weight_codes(struct writer *w, const struct qb_qnode *node, size
     if (node->op != QB_QOP_DENSE) {
         return codes;
     }
-    for (size_t o = 0; o < rows; o++) {
-        to_chw(w->graph->nodes[node->src[0]].dst, codes + o * each, ordered + o * each);
-    }
+    to_chw(w->graph->nodes[node->src[0]].dst, rows, 1, codes, ordered);
     return ordered;
 }
 
@@ -107,10 +110,34 @@ static const char *integer_bias(struct writer *w, const struct qb_qnode *node)
     return out;
 }
 
+/* Weights of a float layer, and its bias. */
+static enum qb_status float_weights(struct writer *w, const struct qb_qnode *node, const char *out[2],
+                                    struct qb_error *err)
+{
+    const bool conv = node->op == QB_QOP_CONV;
+    const int64_t dims[4] = {node->oc, node->ic, node->kh, node->kw};
+    const size_t count = (size_t)node->oc * (size_t)node->ic * (conv ? (size_t)(node->kh * node->kw) : 1);
+    const float *wei = node->wei_f32;
+    if (!conv) {
+        float *const ordered = qb_arena_array(w->p.arena, count, sizeof *ordered);
+        if (!ordered) {
+            return qb_fail_memory(err, count * sizeof *ordered);
+        }
+        to_chw(w->graph->nodes[node->src[0]].dst, (size_t)node->oc, sizeof *wei, wei, ordered);
+        wei = ordered;
+    }
+    out[0] = qb_proto_tensor(&w->p, part(w, node, "weight"), QB_PROTO_FLOAT, conv ? 4 : 2, dims, wei);
+    out[1] = qb_proto_tensor(&w->p, part(w, node, "bias"), QB_PROTO_FLOAT, 1, dims, node->bia);
+    return QB_OK;
+}
+
 /* The dequantized weights and the bias. */
 static enum qb_status weights(struct writer *w, const struct qb_qnode *node, const char *out[2],
                               struct qb_error *err)
 {
+    if (node->f32) {
+        return float_weights(w, node, out, err);
+    }
     const bool conv = node->op == QB_QOP_CONV;
     const int64_t dims[4] = {node->oc, node->ic, node->kh, node->kw};
     const size_t rank = conv ? 4 : 2, each = (size_t)node->ic * (conv ? (size_t)(node->kh * node->kw) : 1);
@@ -176,7 +203,7 @@ static enum qb_status dense(struct writer *w, const struct qb_qnode *node, const
         const struct qb_qparams *const q = &w->graph->nodes[node->src[0]].q;
         source = qb_proto_node(&w->p, "Flatten", part(w, node, "flatten"), NULL, 1, &source);
         qb_proto_int(&w->p, "axis", 1);
-        source = pair(w, part(w, node, "flatten"), q, source, NULL);
+        source = node->f32 ? source : pair(w, part(w, node, "flatten"), q, source, NULL);
     }
     *out = qb_proto_node(&w->p, "Gemm", node->name, NULL, 3,
                          (const char *const[]){source, parameters[0], parameters[1]});
@@ -237,7 +264,9 @@ static enum qb_status operation(struct writer *w, const struct qb_qnode *node, c
         *out = qb_proto_node(&w->p, "AveragePool", node->name, NULL, 1, src);
         window(w, node);
         return QB_OK;
-    case QB_QOP_CONSTANT: break; /* written with its reader */
+    case QB_QOP_QUANTIZE:
+    case QB_QOP_DEQUANTIZE: *out = src[0]; return QB_OK; /* the pairs are enough */
+    case QB_QOP_CONSTANT: break;                         /* written with its reader */
     }
     return qb_fail(err, QB_EUNSUPPORTED, "node %s: operator number %d has no ONNX form", node->name,
                    (int)node->op);
@@ -275,9 +304,10 @@ static enum qb_status write_node(struct writer *w, int i, struct qb_error *err)
         source = qb_proto_node(&w->p, "Relu", part(w, node, "relu"), NULL, 1, &source);
     }
     const bool last = i == qb_qgraph_logits(w->graph);
-    w->tensors[i] = pair(w, node->name, &node->q, source, last && w->flat[i] ? "logits" : NULL);
-    if (last && !w->flat[i]) {
-        qb_proto_node(&w->p, "Flatten", part(w, node, "flatten"), "logits", 1, &w->tensors[i]);
+    const bool direct = last && w->flat[i] && !node->f32;
+    w->tensors[i] = node->f32 ? source : pair(w, node->name, &node->q, source, direct ? "logits" : NULL);
+    if (last && !direct) {
+        qb_proto_node(&w->p, "Flatten", part(w, node, "output"), "logits", 1, &w->tensors[i]);
         qb_proto_int(&w->p, "axis", 1);
     }
     return QB_OK;

@@ -16,6 +16,8 @@ const char *qb_qop_name(enum qb_qop op)
     case QB_QOP_AVGPOOL: return "avgpool";
     case QB_QOP_MUL: return "mul";
     case QB_QOP_CONSTANT: return "constant";
+    case QB_QOP_QUANTIZE: return "quantize";
+    case QB_QOP_DEQUANTIZE: return "dequantize";
     }
     return "unknown";
 }
@@ -70,6 +72,16 @@ int qb_qgraph_find(const struct qb_qgraph *graph, const char *name)
     return -1;
 }
 
+const char *qb_qgraph_float_node(const struct qb_qgraph *graph)
+{
+    for (int i = 0; i < graph->count; i++) {
+        if (graph->nodes[i].f32) {
+            return graph->nodes[i].name;
+        }
+    }
+    return NULL;
+}
+
 static bool has_weights(const struct qb_qnode *node)
 {
     return node->op == QB_QOP_CONV || node->op == QB_QOP_DENSE;
@@ -91,7 +103,9 @@ size_t qb_qgraph_bytes(const struct qb_qgraph *graph)
     size_t bytes = 0;
     for (int i = 0; i < graph->count; i++) {
         const struct qb_qnode *const node = &graph->nodes[i];
-        if (has_weights(node)) {
+        if (has_weights(node) && node->f32) {
+            bytes += sizeof(float) * (weight_count(node) + (size_t)node->oc);
+        } else if (has_weights(node)) {
             bytes += weight_count(node) + sizeof(float) * (size_t)node->oc +
                      (sizeof(float) + 1) * (size_t)node->wei_scale_count;
         } else if (node->op == QB_QOP_CONSTANT) {
@@ -131,13 +145,27 @@ static void add_link(const struct qb_qnode *node, bool outside, char chain[QB_SH
     }
     const uint32_t limits = (uint32_t)node->relu | (uint32_t)low << 8 | (uint32_t)high << 16;
     const uint32_t fields[FIELDS] = {
-        (uint32_t)node->op,        (uint32_t)node->src[0],       (uint32_t)node->src[1],
-        (uint32_t)node->dst.h,     (uint32_t)node->dst.w,        (uint32_t)node->dst.c,
-        float_bits(node->q.scale), (uint32_t)node->q.zero_point, limits,
-        (uint32_t)node->fused_add, (uint32_t)node->kh,           (uint32_t)node->kw,
-        (uint32_t)node->stride_h,  (uint32_t)node->stride_w,     (uint32_t)node->pad_t,
-        (uint32_t)node->pad_l,     (uint32_t)node->pad_b,        (uint32_t)node->pad_r,
-        (uint32_t)node->ic,        (uint32_t)node->oc,           (uint32_t)node->wei_scale_count,
+        (uint32_t)node->op | (uint32_t)node->f32 << 8,
+        (uint32_t)node->src[0],
+        (uint32_t)node->src[1],
+        (uint32_t)node->dst.h,
+        (uint32_t)node->dst.w,
+        (uint32_t)node->dst.c,
+        float_bits(node->q.scale),
+        (uint32_t)node->q.zero_point,
+        limits,
+        (uint32_t)node->fused_add,
+        (uint32_t)node->kh,
+        (uint32_t)node->kw,
+        (uint32_t)node->stride_h,
+        (uint32_t)node->stride_w,
+        (uint32_t)node->pad_t,
+        (uint32_t)node->pad_l,
+        (uint32_t)node->pad_b,
+        (uint32_t)node->pad_r,
+        (uint32_t)node->ic,
+        (uint32_t)node->oc,
+        (uint32_t)node->wei_scale_count,
         (uint32_t)node->q.dtype,
     };
     memcpy(at, chain, DIGEST);
@@ -147,7 +175,10 @@ static void add_link(const struct qb_qnode *node, bool outside, char chain[QB_SH
             *at++ = (unsigned char)(fields[i] >> (8 * b));
         }
     }
-    if (has_weights(node)) {
+    if (has_weights(node) && node->f32) {
+        at = add_digest(at, node->wei_f32, weight_count(node) * sizeof *node->wei_f32);
+        at = add_digest(at, node->bia, (size_t)node->oc * sizeof *node->bia);
+    } else if (has_weights(node)) {
         const size_t scales = (size_t)node->wei_scale_count, oc = (size_t)node->oc;
         at = add_digest(at, node->wei, weight_count(node));
         at = add_digest(at, node->wei_scales, scales * sizeof *node->wei_scales);

@@ -55,8 +55,10 @@ enum qb_qop {
     QB_QOP_ADD,
     QB_QOP_RELU,
     QB_QOP_AVGPOOL,
-    QB_QOP_MUL,      /* src[0] * src[1] */
-    QB_QOP_CONSTANT, /* codes: 1 x 1 x c, the second source of ADD and MUL, for all pixels of the first */
+    QB_QOP_MUL,        /* src[0] * src[1] */
+    QB_QOP_CONSTANT,   /* codes: 1 x 1 x c, the second source of ADD and MUL, for all pixels of the first */
+    QB_QOP_QUANTIZE,   /* floats to codes; where float layers end */
+    QB_QOP_DEQUANTIZE, /* codes to floats, scale * (code - zero point); where they begin */
 };
 const char *qb_qop_name(enum qb_qop op);
 
@@ -69,6 +71,9 @@ struct qb_qnode {
     int src[2]; /* node indices; src[1]: second operand of ADD and MUL, or the residual of a CONV with
                    fused_add; else -1 */
     struct qb_shape dst;
+    /* The tensor holds floats: q means nothing, sources (INPUT: pixels) are floats too. INPUT, CONV, DENSE,
+     * ADD, RELU, AVGPOOL with float parameters, and DEQUANTIZE, whose source has codes. */
+    bool f32;
     struct qb_qparams q;                                        /* of dst */
     bool relu;                                                  /* CONV, DENSE, ADD: fused ReLU */
     bool fused_add;                                             /* CONV: src[1] is added in the float tail */
@@ -82,6 +87,7 @@ struct qb_qnode {
     const float *bia;               /* [oc], float as in PyTorch; never NULL */
     const int32_t *bia_codes; /* [oc], in units of src scale * wei scale, or NULL (qb_arithmetic_traits);
                                  `bia` then has the products (qb_bia_of_codes) */
+    const float *wei_f32;     /* f32: in place of wei, its scales and zero points */
     const uint8_t *codes;     /* CONSTANT: [dst.c], inside form */
 };
 
@@ -110,6 +116,15 @@ struct qb_qgraph {
                                the identity: the weights and biases are */
 };
 
+/* Bytes of an element of the node's tensor. */
+static inline size_t qb_qnode_element(const struct qb_qnode *node)
+{
+    return node->f32 ? sizeof(float) : 1;
+}
+
+/* The name of a node that works on floats or makes them of codes, NULL when there is none. */
+const char *qb_qgraph_float_node(const struct qb_qgraph *graph);
+
 /* Accepts NULL. */
 void qb_qgraph_free(struct qb_qgraph *graph);
 
@@ -124,8 +139,8 @@ int qb_qgraph_find(const struct qb_qgraph *graph, const char *name);
 /* Multiply-accumulates of one image. */
 uint64_t qb_qnode_macs(const struct qb_qnode *node);
 
-/* Bytes that the parameters take: weights and constants one byte, biases and weight scales four, zero points
- * one each. */
+/* Bytes that the parameters take: weights and constants one byte, biases, weight scales and weights of float
+ * layers four, zero points one each. */
 size_t qb_qgraph_bytes(const struct qb_qgraph *graph);
 
 /* Identity of the integer network: first 64 bits of a SHA-256 over operators, geometry, codes, scales, zero

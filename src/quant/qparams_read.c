@@ -118,8 +118,8 @@ static enum qb_status read_entry(const struct entry *e, struct qb_qparams *out, 
 }
 
 static enum qb_status read_all(const char *path, const json_t *root, const struct qb_graph *graph,
-                               const struct qb_scheme *scheme, const struct qb_role *roles,
-                               struct qb_qparams_table *table, struct qb_error *err)
+                               const struct qb_role *roles, struct qb_qparams_table *table,
+                               struct qb_error *err)
 {
     const json_t *const observers = json_object_get(root, "observers");
     if (!json_is_object(observers)) {
@@ -129,7 +129,8 @@ static enum qb_status read_all(const char *path, const json_t *root, const struc
     for (int i = 0; i < graph->count; i++) {
         if (roles[i].observed) {
             const char *const name = graph->nodes[i].name;
-            const struct entry entry = {path, name, json_object_get(observers, name), &scheme->activations};
+            const struct entry entry = {path, name, json_object_get(observers, name),
+                                        &roles[i].scheme->activations};
             QB_TRY(read_entry(&entry, &table->q[roles[i].tensor], err));
             table->set[roles[i].tensor] = true;
         }
@@ -161,13 +162,13 @@ enum qb_status qb_qparams_read(const char *path, const struct qb_graph *graph, c
     struct qb_role *const roles = calloc(count + 1, sizeof *roles);
     struct qb_qparams_table table = {qb_arena_array(arena, count, sizeof *table.q),
                                      qb_arena_array(arena, count, sizeof *table.set)};
-    enum qb_status status = roles && table.q && table.set ? qb_roles_plan(graph, scheme->fuse, roles, err)
+    enum qb_status status = roles && table.q && table.set ? qb_roles_plan(graph, scheme, roles, err)
                                                           : qb_fail_memory(err, count * sizeof *roles);
     if (status == QB_OK) {
         status = parse(path, &root, err);
     }
     if (status == QB_OK) {
-        status = read_all(path, root, graph, scheme, roles, &table, err);
+        status = read_all(path, root, graph, roles, &table, err);
     }
     json_decref(root);
     free(roles);

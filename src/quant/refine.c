@@ -17,7 +17,8 @@ static const double fast_limit = 2; /* FAST_BIAS_CORRECTION_THRESHOLD of NNCF */
 
 struct layer {
     struct qb_qnode *node;
-    const struct qb_node *conv; /* CONV or DENSE of the float graph */
+    const struct qb_node *conv;         /* CONV or DENSE of the float graph */
+    const struct qb_observer_spec *wei; /* how its weights are quantized */
     struct qb_windows windows;
     size_t positions;           /* of the source */
     double *sums, float_images; /* [positions] over images, of the float network */
@@ -56,12 +57,15 @@ void qb_refinement_free(struct qb_refinement *r)
 }
 
 static enum qb_status add_layer(struct qb_refinement *r, struct qb_qnode *node, const struct qb_node *conv,
-                                struct qb_error *err)
+                                const struct qb_observer_spec *wei, struct qb_error *err)
 {
     const struct qb_shape src = r->graph->nodes[conv->src[0]].dst;
     struct layer *const l = &r->layers[r->count++];
-    *l = (struct layer){
-        .node = node, .conv = conv, .windows = qb_windows_of(conv, src), .positions = qb_shape_count(src)};
+    *l = (struct layer){.node = node,
+                        .conv = conv,
+                        .wei = wei,
+                        .windows = qb_windows_of(conv, src),
+                        .positions = qb_shape_count(src)};
     if (wants(r, QB_REFINE_ADAROUND) && l->windows.depth > MAX_DEPTH) {
         return qb_fail(err, QB_EUNSUPPORTED,
                        "%s: refine: adaround: node \"%s\" has %zu weights an output channel; at most %d are "
@@ -78,10 +82,10 @@ static enum qb_status find_layers(struct qb_refinement *r, const struct qb_role 
 {
     for (int i = 0; i < r->qgraph->count; i++) {
         struct qb_qnode *const node = &r->qgraph->nodes[i];
-        if (node->op == QB_QOP_CONV || node->op == QB_QOP_DENSE) {
+        if (!node->f32 && (node->op == QB_QOP_CONV || node->op == QB_QOP_DENSE)) {
             int conv = qb_graph_find(r->graph, node->name);
             conv = node->fused_add ? roles[conv].conv : conv;
-            QB_TRY(add_layer(r, node, &r->graph->nodes[conv], err));
+            QB_TRY(add_layer(r, node, &r->graph->nodes[conv], &roles[conv].scheme->weights, err));
         }
     }
     return QB_OK;
@@ -100,7 +104,7 @@ enum qb_status qb_refinement_create(const struct qb_graph *graph, const struct q
                                     .qgraph = qgraph,
                                     .layers = calloc(count + 1, sizeof *r->layers)};
     }
-    enum qb_status status = roles && r && r->layers ? qb_roles_plan(graph, scheme->fuse, roles, err)
+    enum qb_status status = roles && r && r->layers ? qb_roles_plan(graph, scheme, roles, err)
                                                     : qb_fail_memory(err, count * sizeof *roles);
     if (status == QB_OK) {
         status = find_layers(r, roles, err);
@@ -187,8 +191,8 @@ static enum qb_status round_layer(struct qb_refinement *r, struct layer *l, cons
 {
     const size_t depth = l->windows.depth, channels = (size_t)l->node->oc;
     int low, high;
-    qb_spec_quant_range(&r->scheme->weights, &low, &high);
-    const int shift = qb_weight_shift(r->scheme->weights.dtype);
+    qb_spec_quant_range(l->wei, &low, &high);
+    const int shift = qb_weight_shift(l->wei->dtype);
     int8_t *const codes = qb_arena_array(r->qgraph->arena, channels, depth);
     double *const gram = malloc((depth + 3) * depth * sizeof *gram);
     if (!codes || !gram) {

@@ -1,7 +1,9 @@
 /* Fusion and observation rules: see roles.h. */
 #include "quant/roles.h"
 
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 static enum qb_status check_node(const struct qb_graph *graph, int i, struct qb_error *err)
 {
@@ -45,12 +47,14 @@ static enum qb_status check_node(const struct qb_graph *graph, int i, struct qb_
 /* Longest way from the input to each node, and who reads it: the only reader, -1 for none, -2 for several. */
 struct shape {
     int depth, reader;
+    int maker;          /* of the tensor in the integer graph: the node that the RELU is fused into */
+    bool float_readers; /* everything that reads it works on floats */
 };
 
 static void measure(const struct qb_graph *graph, struct shape *shape)
 {
     for (int i = 0; i < graph->count; i++) {
-        shape[i] = (struct shape){.depth = 0, .reader = -1};
+        shape[i] = (struct shape){.reader = -1};
         for (int s = 0; s < qb_op_sources(graph->nodes[i].op); s++) {
             struct shape *const from = &shape[graph->nodes[i].src[s]];
             from->reader = from->reader == -1 ? i : -2;
@@ -62,12 +66,13 @@ static void measure(const struct qb_graph *graph, struct shape *shape)
 /* The convolution that the addition `i` can be merged with: one that nothing else reads. Of two, the deeper
  * one (the main branch; the shortcut stays a convolution of its own), the later one if they are equally deep.
  */
-static int mergeable(const struct qb_graph *graph, const struct shape *shape, int i)
+static int mergeable(const struct qb_graph *graph, const struct shape *shape, const struct qb_role *roles,
+                     int i)
 {
     int best = -1;
-    for (int s = 0; s < 2; s++) {
+    for (int s = 0; s < 2 && !roles[i].f32; s++) {
         const int c = graph->nodes[i].src[s];
-        if (graph->nodes[c].op == QB_OP_CONV && shape[c].reader == i &&
+        if (graph->nodes[c].op == QB_OP_CONV && !roles[c].f32 && shape[c].reader == i &&
             (best < 0 || shape[c].depth > shape[best].depth ||
              (shape[c].depth == shape[best].depth && c > best))) {
             best = c;
@@ -76,9 +81,112 @@ static int mergeable(const struct qb_graph *graph, const struct shape *shape, in
     return best;
 }
 
-enum qb_status qb_roles_plan(const struct qb_graph *graph, unsigned fuse, struct qb_role *roles,
-                             struct qb_error *err)
+static bool has_weights(enum qb_op op)
 {
+    return op == QB_OP_CONV || op == QB_OP_DENSE;
+}
+
+/* Additions are float where both operands are. */
+static bool may_differ(enum qb_op op, bool fp32)
+{
+    return has_weights(op) || (op == QB_OP_ADD && !fp32);
+}
+
+static enum qb_status fail_layer(const struct qb_graph *graph, const struct qb_scheme *scheme,
+                                 const struct qb_exception *e, struct qb_error *err)
+{
+    char names[512] = "", line[16] = "";
+    const bool fp32 = e->scheme->fp32;
+    for (int i = 0; i < graph->count; i++) {
+        const size_t used = strlen(names);
+        if (may_differ(graph->nodes[i].op, fp32)) {
+            snprintf(names + used, sizeof names - used, "%s%s", used ? ", " : "", graph->nodes[i].name);
+        }
+    }
+    if (e->line) {
+        snprintf(line, sizeof line, ":%d", e->line);
+    }
+    return qb_fail(err, QB_EINPUT, "%.300s%s: layers: \"%.63s\" is no %s of %.200s; there are %s",
+                   scheme->path ? scheme->path : scheme->name, line, e->layer,
+                   fp32 ? "layer with weights" : "layer with scales of its own", graph->path, names);
+}
+
+/* The schemes of the layers. */
+static enum qb_status take_exceptions(const struct qb_graph *graph, const struct qb_scheme *scheme,
+                                      struct qb_role *roles, struct qb_error *err)
+{
+    for (size_t k = 0; k < scheme->layer_count; k++) {
+        const struct qb_exception *const e = &scheme->layers[k];
+        const int i = qb_graph_find(graph, e->layer);
+        if (i < 0 || !may_differ(graph->nodes[i].op, e->scheme->fp32)) {
+            return fail_layer(graph, scheme, e, err);
+        }
+        roles[i].f32 = e->scheme->fp32;
+        roles[i].scheme = e->scheme->fp32 ? scheme : e->scheme;
+    }
+    return QB_OK;
+}
+
+/* Whether everything that reads a tensor of an emitted node works on floats. */
+static void find_float_readers(const struct qb_graph *graph, const struct qb_role *roles, struct shape *shape)
+{
+    for (int i = 0; i < graph->count; i++) {
+        shape[i].float_readers = true;
+    }
+    for (int i = 0; i < graph->count; i++) {
+        const bool merged =
+            !roles[i].emitted && graph->nodes[i].op == QB_OP_CONV; /* its addition reads for it */
+        for (int s = 0; (roles[i].emitted || merged) && s < qb_op_sources(graph->nodes[i].op); s++) {
+            shape[shape[graph->nodes[i].src[s]].maker].float_readers &= roles[i].f32;
+        }
+    }
+}
+
+/* From the float CONV and DENSE to the other nodes: as many as possible at first, then without those whose
+ * reason turns out to be gone, until nothing changes. */
+static void spread_floats(const struct qb_graph *graph, struct shape *shape, struct qb_role *roles)
+{
+    for (int i = 0; i < graph->count; i++) {
+        shape[i].maker = i;
+        roles[i].f32 |= roles[i].emitted && !has_weights(graph->nodes[i].op);
+    }
+    for (int i = 0; i < graph->count; i++) {
+        if (roles[i].emitted) {
+            shape[roles[i].tensor].maker = i;
+        }
+    }
+    for (bool changed = true; changed;) {
+        changed = false;
+        find_float_readers(graph, roles, shape);
+        for (int i = 0; i < graph->count; i++) {
+            const struct qb_node *const node = &graph->nodes[i];
+            bool sources = roles[i].conv < 0;
+            for (int s = 0; s < qb_op_sources(node->op); s++) {
+                sources = sources && roles[shape[node->src[s]].maker].f32;
+            }
+            if (roles[i].f32 && !has_weights(node->op) &&
+                !(sources && (node->op == QB_OP_ADD || shape[i].float_readers))) {
+                roles[i].f32 = false;
+                changed = true;
+            }
+        }
+    }
+}
+
+static bool any_float(const struct qb_graph *graph, const struct qb_role *roles)
+{
+    for (int i = 0; i < graph->count; i++) {
+        if (roles[i].f32) {
+            return true;
+        }
+    }
+    return false;
+}
+
+enum qb_status qb_roles_plan(const struct qb_graph *graph, const struct qb_scheme *scheme,
+                             struct qb_role *roles, struct qb_error *err)
+{
+    const unsigned fuse = scheme->fuse;
     if (graph->quantized) {
         return qb_fail(err, QB_EINPUT, "%s: the model is quantized already; a float model is expected",
                        graph->path);
@@ -97,8 +205,13 @@ enum qb_status qb_roles_plan(const struct qb_graph *graph, unsigned fuse, struct
     for (int i = 0; i < graph->count; i++) {
         const enum qb_op op = graph->nodes[i].op;
         const bool observed = op == QB_OP_INPUT || op == QB_OP_CONV || op == QB_OP_DENSE || op == QB_OP_ADD;
-        roles[i] =
-            (struct qb_role){.emitted = op != QB_OP_SOFTMAX, .observed = observed, .tensor = i, .conv = -1};
+        roles[i] = (struct qb_role){
+            .emitted = op != QB_OP_SOFTMAX, .observed = observed, .tensor = i, .conv = -1, .scheme = scheme};
+    }
+    const enum qb_status status = take_exceptions(graph, scheme, roles, err);
+    if (status != QB_OK) {
+        free(shape);
+        return status;
     }
     for (int i = 0; i < graph->count; i++) {
         const enum qb_op op = graph->nodes[i].op;
@@ -112,11 +225,14 @@ enum qb_status qb_roles_plan(const struct qb_graph *graph, unsigned fuse, struct
             roles[reader].emitted = false;
         }
         if (op == QB_OP_ADD && (fuse & QB_FUSE_CONV_ADD)) {
-            roles[i].conv = mergeable(graph, shape, i);
+            roles[i].conv = mergeable(graph, shape, roles, i);
             if (roles[i].conv >= 0) {
                 roles[roles[i].conv].emitted = roles[roles[i].conv].observed = false;
             }
         }
+    }
+    if (any_float(graph, roles)) {
+        spread_floats(graph, shape, roles);
     }
     free(shape);
     return QB_OK;

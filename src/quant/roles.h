@@ -1,6 +1,6 @@
-/* Which float nodes become nodes of the integer graph, which of them are fused into others, and which tensors
- * are observed: the rules of PyTorch's eager mode (fuse_modules, prepare) for INPUT, CONV, DENSE, ADD, RELU
- * and AVGPOOL. */
+/* Which float nodes become nodes of the integer graph, under whose scheme (the layers of a scheme), which of
+ * them are fused into others, and which tensors are observed: the rules of PyTorch's eager mode
+ * (fuse_modules, prepare) for INPUT, CONV, DENSE, ADD, RELU and AVGPOOL. */
 #ifndef QB_QUANT_ROLES_H
 #define QB_QUANT_ROLES_H
 
@@ -15,10 +15,17 @@ struct qb_role {
                       their source's */
     int tensor;    /* emitted: the float node whose tensor it produces, itself or the RELU fused into it */
     int conv;      /* ADD: the convolution it is merged with (QB_FUSE_CONV_ADD), else -1 */
+    const struct qb_scheme *scheme; /* whose weights and activations blocks are for this node: the scheme
+                                       itself, or that of an exception */
+    /* emitted: computes in float, and makes floats. CONV and DENSE as the scheme says; ADD where both
+     * operands are floats; INPUT where all that reads it works on floats; RELU and AVGPOOL where both are so.
+     * Such nodes are observed all the same, as integer nodes may read them. */
+    bool f32;
 };
 
-/* roles[graph->count]. A node without an integer form is QB_EUNSUPPORTED, naming it. */
-enum qb_status qb_roles_plan(const struct qb_graph *graph, unsigned fuse, struct qb_role *roles,
-                             struct qb_error *err);
+/* roles[graph->count]. A node without an integer form is QB_EUNSUPPORTED, naming it; an exception for a layer
+ * that is not there QB_EINPUT, naming those that are. */
+enum qb_status qb_roles_plan(const struct qb_graph *graph, const struct qb_scheme *scheme,
+                             struct qb_role *roles, struct qb_error *err);
 
 #endif

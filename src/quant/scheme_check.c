@@ -179,7 +179,8 @@ static enum qb_status check_quant_range(const struct half *half, struct qb_error
     return QB_OK;
 }
 
-enum qb_status qb_scheme_check(const struct qb_scheme *scheme, struct qb_error *err)
+/* Its weights and activations blocks. */
+static enum qb_status check_halves(const struct qb_scheme *scheme, struct qb_error *err)
 {
     if (scheme->fp32) {
         return QB_OK;
@@ -198,11 +199,23 @@ enum qb_status qb_scheme_check(const struct qb_scheme *scheme, struct qb_error *
         QB_TRY(check_options(&halves[i], err));
         QB_TRY(check_quant_range(&halves[i], err));
     }
+    return QB_OK;
+}
+
+enum qb_status qb_scheme_check(const struct qb_scheme *scheme, struct qb_error *err)
+{
+    QB_TRY(check_halves(scheme, err));
+    if (scheme->fp32) {
+        return QB_OK;
+    }
     if ((scheme->fuse & QB_FUSE_CONV_ADD) && scheme->arithmetic != QB_ARITHMETIC_ONEDNN) {
         return qb_fail(err, QB_EINPUT,
                        "%s: fuse: conv_add needs arithmetic: onednn (here: %s), which adds in the "
                        "convolution's float tail",
                        file_of(scheme), qb_arithmetic_name(scheme->arithmetic));
+    }
+    for (size_t i = 0; i < scheme->layer_count; i++) {
+        QB_TRY(check_halves(scheme->layers[i].scheme, err));
     }
     if ((scheme->refine & QB_REFINE_BIAS_CORRECTION) && (scheme->refine & QB_REFINE_FAST_BIAS_CORRECTION)) {
         return qb_fail(err, QB_EINPUT,

@@ -33,6 +33,7 @@ const struct qb_column qb_columns[] = {
     TEXT(accumulate, true),
     TEXT(fuse, true),
     TEXT(refine, true),
+    TEXT(layers, true),
     TEXT(engine, true),
     TEXT(isa, true),
     INT(threads, true),

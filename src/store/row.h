@@ -23,7 +23,7 @@ struct qb_row {
     char weights[64], activations[64],
         observer[64]; /* short texts for the table: "s8 per channel", "u8 7-bit affine", "histogram" */
     int weight_bits, activation_bits; /* of codes: 8, or fewer; 0 for fp32 */
-    char arithmetic[16], accumulate[16], fuse[48], refine[64];
+    char arithmetic[16], accumulate[16], fuse[48], refine[64], layers[96];
     char engine[24], isa[16];
     int threads, batch;
     char model[96], model_sha256[65], data[32], data_sha256[65], calibration[64];

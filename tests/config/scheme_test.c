@@ -285,6 +285,16 @@ static void test_errors(void **state)
          "fast_bias_correction"},
         {"arithmetic: fbgemm", "arithmetic: fbgemm\nrefine: [bias_correction, fast_bias_correction]",
          ":11: refine: bias_correction and fast_bias_correction both write the biases"},
+        {"arithmetic: fbgemm", "arithmetic: fbgemm\nlayers: [conv]",
+         ":11: layers: expected a mapping of layers to schemes"},
+        {"arithmetic: fbgemm", "arithmetic: fbgemm\nlayers: {}",
+         ":11: layers: expected a mapping of layers to schemes"},
+        {"arithmetic: fbgemm", "arithmetic: fbgemm\nlayers: { conv: [fp32] }",
+         ":11: layers.conv: expected fp32, the name of a scheme or the path of a scheme file"},
+        {"arithmetic: fbgemm", "arithmetic: fbgemm\nlayers:\n  conv: fp32\n  dense: fp16",
+         ":13: layers.dense: there is no scheme 'fp16'"},
+        {"arithmetic: fbgemm", "arithmetic: fbgemm\nlayers: { conv: fp32, conv: fp32 }",
+         ":11: layers.conv: written twice, first in line 11"},
         /* written twice */
         {"fuse: [", "name: other\nfuse: [", ":9: name: written twice, first in line 1"},
         {"qint8, symmetric: true", "qint8, dtype: qint8, symmetric: true",
@@ -321,7 +331,7 @@ static void test_other_documents(void **state)
         {"---\n...\n", NULL, ":2: expected a mapping with the keys name"},
         {"hello\n", NULL,
          ":1: expected a mapping with the keys name, reproduces, verified, compared, weights, activations, "
-         "fuse, arithmetic, accumulate, refine, found 'hello'"},
+         "fuse, arithmetic, accumulate, layers, refine, found 'hello'"},
         {"[1, 2]\n", NULL, "found a list of 2"},
         {"{}\n", NULL, ":1: key 'name' is missing"},
     };
@@ -469,14 +479,54 @@ static void test_arithmetic_names(void **state)
     assert_string_equal(qb_dtype_name(QB_QINT8), "qint8");
 }
 
+/* A layer's scheme is read like any other, but cannot have layers itself. */
+static void test_layers(void **state)
+{
+    (void)state;
+    char *const dir = qbt_mkdtemp();
+    char *const inner = write_bytes(dir, "inner.yaml", good, strlen(good));
+    char text[2048];
+    snprintf(text, sizeof text, "%slayers:\n  conv: fp32\n  dense: %s\n", good, inner);
+    char *const path = write_text(dir, "outer.yaml", text);
+    struct qb_arena *const arena = qb_arena_create();
+    struct qb_scheme s;
+    struct qb_error err;
+    qbt_ok(qb_scheme_load(path, no_dirs, arena, &s, &err), &err);
+    assert_int_equal(s.layer_count, 2);
+    assert_string_equal(s.layers[0].layer, "conv");
+    assert_true(s.layers[0].scheme->fp32 && s.layers[0].line == 12);
+    assert_string_equal(s.layers[1].layer, "dense");
+    assert_string_equal(s.layers[1].scheme->activations.observer, "histogram");
+    assert_int_equal(s.layers[1].scheme->layer_count, 0);
+    char names[64];
+    qb_exception_names(&s, names, sizeof names);
+    assert_string_equal(names, "conv fp32, dense mine");
+    char again[2048];
+    snprintf(again, sizeof again, "%slayers: { conv: %s }\n", good, path);
+    char *const third = write_text(dir, "third.yaml", again);
+    qbt_error(qb_scheme_load(third, no_dirs, arena, &s, &err), QB_EINPUT, &err,
+              "a scheme for a layer has layers of its own");
+    qb_arena_destroy(arena);
+    free(third);
+    free(path);
+    free(inner);
+    qbt_rmtree(dir);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_shipped),         cmocka_unit_test(test_shipped_values),
-        cmocka_unit_test(test_options),         cmocka_unit_test(test_accumulate),
-        cmocka_unit_test(test_errors),          cmocka_unit_test(test_other_documents),
-        cmocka_unit_test(test_hostile),         cmocka_unit_test(test_truncated_and_mutated),
-        cmocka_unit_test(test_names_and_paths), cmocka_unit_test(test_arithmetic_names),
+        cmocka_unit_test(test_shipped),
+        cmocka_unit_test(test_shipped_values),
+        cmocka_unit_test(test_options),
+        cmocka_unit_test(test_accumulate),
+        cmocka_unit_test(test_errors),
+        cmocka_unit_test(test_layers),
+        cmocka_unit_test(test_other_documents),
+        cmocka_unit_test(test_hostile),
+        cmocka_unit_test(test_truncated_and_mutated),
+        cmocka_unit_test(test_names_and_paths),
+        cmocka_unit_test(test_arithmetic_names),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -239,7 +239,22 @@ static void float_weights(void **state)
     const char *const x = pair(&f, "image", "x", 1.0f, 0);
     const char *const w = qb_proto_tensor(&f.p, "w", QB_PROTO_FLOAT, 4, (const int64_t[]){2, 2, 1, 1}, wei);
     tail(&f, pair(&f, "a", op(&f, "Conv", "a", x, w), 2.0f, 10));
-    refused(&f, QB_EUNSUPPORTED, "node 'a' (Conv)", "weights are float");
+    struct qb_qgraph *const q = understood(&f, QB_ARITHMETIC_FBGEMM);
+    assert_operators(q, "input dequantize conv quantize avgpool dense");
+    assert_true(q->nodes[1].f32 && q->nodes[2].f32 && !q->nodes[3].f32);
+    assert_memory_equal(q->nodes[2].wei_f32, wei, sizeof wei);
+    assert_true(q->nodes[3].q.scale == 2.0f && q->nodes[3].q.zero_point == 10);
+    qb_qgraph_free(q);
+    /* Read twice, with one scale. */
+    f = begin();
+    const char *const a =
+        op(&f, "Conv", "a", pair(&f, "image", "x", 1.0f, 0),
+           qb_proto_tensor(&f.p, "w", QB_PROTO_FLOAT, 4, (const int64_t[]){2, 2, 1, 1}, wei));
+    const char *const first = pair(&f, "a", a, 2.0f, 10), *const second = pair(&f, "b", a, 2.0f, 10);
+    tail(&f, pair(&f, "sum", op(&f, "Add", "sum", first, second), 2.0f, 10));
+    struct qb_qgraph *const twice = understood(&f, QB_ARITHMETIC_FBGEMM);
+    assert_operators(twice, "input dequantize conv quantize add avgpool dense");
+    qb_qgraph_free(twice);
 }
 
 /* s8 activations and u8 weights become u8 and s8; a bias is what its DequantizeLinear gives. */

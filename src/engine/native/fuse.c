@@ -39,7 +39,7 @@ void qb_native_fuse(const struct qb_qgraph *graph, bool fuse, int *readers, stru
     for (int i = 0; fuse && i < graph->count; i++) {
         const struct qb_qnode *const n = &graph->nodes[i];
         struct qb_native_fusion *const f = &fusions[i];
-        if (n->op == QB_QOP_ADD && graph->arithmetic != QB_ARITHMETIC_ONEDNN) {
+        if (n->op == QB_QOP_ADD && !n->f32 && graph->arithmetic != QB_ARITHMETIC_ONEDNN) {
             f->conv = absorbable(graph, n, readers, fusions);
             if (graph->arithmetic == QB_ARITHMETIC_TFLITE && f->conv >= 0 &&
                 !qb_native_fixed_add_tail(graph, i, f->conv, &f->add)) {
@@ -49,7 +49,7 @@ void qb_native_fuse(const struct qb_qgraph *graph, bool fuse, int *readers, stru
                 fusions[f->conv].absorbed = true;
             }
         }
-        if (n->op == QB_QOP_RELU) {
+        if (n->op == QB_QOP_RELU && !n->f32) {
             const int src = n->src[0];
             const enum qb_qop op = graph->nodes[src].op;
             if ((op == QB_QOP_CONV || op == QB_QOP_DENSE || op == QB_QOP_ADD) &&

@@ -186,6 +186,12 @@ static void run_divided(void *ctx, int worker)
     }
 }
 
+/* Of one image, as a tap sees it. */
+static size_t tensor_bytes(const struct native *e, int node)
+{
+    return qb_shape_count(e->graph->nodes[node].dst) * qb_qnode_element(&e->graph->nodes[node]);
+}
+
 static enum qb_status prepare_taps(struct native *e, struct qb_error *err)
 {
     const int count = e->graph->count;
@@ -196,8 +202,7 @@ static enum qb_status prepare_taps(struct native *e, struct qb_error *err)
         return err->status;
     }
     for (int i = 0; i < count; i++) {
-        batch[i] =
-            qb_native_array(e->arena, (size_t)e->base.batch, qb_shape_count(e->graph->nodes[i].dst), err);
+        batch[i] = qb_native_array(e->arena, (size_t)e->base.batch, tensor_bytes(e, i), err);
         if (!batch[i]) {
             return err->status;
         }
@@ -218,7 +223,7 @@ static enum qb_status run_with_taps(struct native *e, const struct job *job, int
                            job->logits + (size_t)i * (size_t)e->base.classes);
         for (int node = 0; node < count; node++) {
             qb_native_plan_tensor(&e->plain, e->plain_workspace, node,
-                                  e->batch[node] + (size_t)i * qb_shape_count(e->graph->nodes[node].dst));
+                                  e->batch[node] + (size_t)i * tensor_bytes(e, node));
         }
     }
     for (int node = 0; node < count; node++) {

@@ -49,6 +49,16 @@ static void widen_frame(struct frame *f, const struct qb_qnode *reader)
  * of engine/check.c keep all this far below the range of size_t and int32. */
 static void lay_out(struct qb_native_tensor *t, const struct qb_qnode *n, struct frame f, size_t *end)
 {
+    if (n->f32) {
+        t->used = true;
+        t->shape = n->dst;
+        t->step = (size_t)n->dst.c * sizeof(float);
+        t->pitch = (size_t)n->dst.w * t->step;
+        t->bytes = round_up((size_t)n->dst.h * t->pitch, 64);
+        t->offset = *end;
+        *end += t->bytes;
+        return;
+    }
     const size_t unit = n->op == QB_QOP_INPUT && !f.blocks ? 4 : QB_BLOCK;
     t->used = true;
     t->shape = n->dst;
@@ -220,6 +230,9 @@ static enum qb_status make_step(struct qb_native_maker *m, int node, struct qb_n
     const struct qb_native_fusion *const f = &m->fusions[node];
     const enum qb_qop op = m->graph->nodes[f->base].op;
     *step = (struct qb_native_step){.op = op, .node = node, .src = {-1, -1}};
+    if (qb_is_float_layer(&m->graph->nodes[node])) {
+        return qb_native_make_floats(m, node, step, err);
+    }
     if (f->conv >= 0) {
         return qb_native_make_conv(m, node, step, err);
     }
@@ -231,7 +244,9 @@ static enum qb_status make_step(struct qb_native_maker *m, int node, struct qb_n
     case QB_QOP_RELU: return make_relu(m, node, m->graph->nodes[node].src[0], step, err);
     case QB_QOP_AVGPOOL: return make_pool(m, node, step, err);
     case QB_QOP_MUL:
-    case QB_QOP_CONSTANT: break;
+    case QB_QOP_CONSTANT:
+    case QB_QOP_QUANTIZE:
+    case QB_QOP_DEQUANTIZE: break;
     }
     return QB_OK;
 }
@@ -272,7 +287,11 @@ static const char *describe(const struct qb_native_maker *m, struct qb_error *er
     const char *text = "";
     for (int i = 0; text && i < m->plan->count; i++) {
         const struct qb_native_step *const s = &m->plan->steps[i];
-        if (s->op != QB_QOP_CONV) {
+        if (s->floats && (s->op == QB_QOP_CONV || s->op == QB_QOP_DENSE)) {
+            text = qb_arena_printf(m->arena, "%s%s%s:f32", text, *text ? " " : "",
+                                   m->graph->nodes[s->node].name);
+        }
+        if (s->op != QB_QOP_CONV || s->floats) {
             continue;
         }
         const struct qb_conv_impl *const impl = s->run;
@@ -349,6 +368,10 @@ void qb_native_plan_step(const struct qb_native_plan *plan, const struct qb_nati
     uint8_t *const to = workspace + s->to;
     const uint8_t *const from = workspace + s->from[0], *const second = b ? workspace + s->from[1] : NULL;
     const size_t rows = (size_t)s->rows, bytes = (size_t)dst->shape.w * dst->step;
+    if (s->floats) {
+        qb_native_run_floats(plan, s, workspace, image);
+        return;
+    }
     switch (s->op) {
     case QB_QOP_INPUT:
         ((const struct qb_quantize_impl *)s->run)
@@ -374,7 +397,9 @@ void qb_native_plan_step(const struct qb_native_plan *plan, const struct qb_nati
         break;
     case QB_QOP_AVGPOOL: ((const struct qb_avgpool_impl *)s->run)->run(s->args, from, to); break;
     case QB_QOP_MUL:
-    case QB_QOP_CONSTANT: break;
+    case QB_QOP_CONSTANT:
+    case QB_QOP_QUANTIZE:
+    case QB_QOP_DEQUANTIZE: break;
     }
 }
 
@@ -384,6 +409,10 @@ void qb_native_plan_logits(const struct qb_native_plan *plan, const uint8_t *wor
     const struct qb_native_tensor *const t = &plan->tensors[last];
     const struct qb_qparams *const q = &plan->graph->nodes[last].q;
     const uint8_t *row = workspace + t->offset + t->origin;
+    if (plan->graph->nodes[last].f32) {
+        memcpy(logits, row, (size_t)t->shape.h * t->pitch);
+        return;
+    }
     for (int y = 0; y < t->shape.h; y++, row += t->pitch) {
         for (size_t x = 0; x < (size_t)t->shape.w; x++) {
             for (size_t k = 0; k < (size_t)t->shape.c; k++) {
@@ -406,7 +435,7 @@ void qb_native_plan_tensor(const struct qb_native_plan *plan, const uint8_t *wor
                            uint8_t *out)
 {
     const struct qb_native_tensor *const t = &plan->tensors[node];
-    const size_t channels = (size_t)t->shape.c;
+    const size_t channels = (size_t)t->shape.c * qb_qnode_element(&plan->graph->nodes[node]);
     const uint8_t *row = workspace + t->offset + t->origin;
     for (int y = 0; y < t->shape.h; y++, row += t->pitch) {
         for (size_t x = 0; x < (size_t)t->shape.w; x++, out += channels) {

@@ -4,7 +4,7 @@
  * Every tensor is NHWC u8 in a frame of its zero point, wide enough for all its readers, so that kernels need
  * no border cases; the frame is filled once, when a workspace is made. A pixel takes 16 bytes for every 16
  * channels, or 4 for every 4 when only convolutions read it and no kernel that writes blocks makes it (the
- * input). */
+ * input). Tensors of float layers are dense NHWC floats. */
 #ifndef QB_ENGINE_NATIVE_PLAN_H
 #define QB_ENGINE_NATIVE_PLAN_H
 
@@ -14,6 +14,7 @@
 
 #include "base/arena.h"
 #include "engine/native/fuse.h"
+#include "engine/reference/float_layer.h"
 #include "kernels/add/add.h"
 #include "kernels/avgpool/avgpool.h"
 #include "kernels/conv/conv.h"
@@ -37,6 +38,8 @@ struct qb_native_step {
     const void *run;  /* the table entry: struct qb_conv_impl, qb_addition_impl ... by op */
     const void *args; /* what the kernel is called with: struct qb_conv, qb_addition ... */
     const void *packed;
+    const struct qb_float_layer
+        *floats;    /* not NULL: the step computes in float or converts; it stays whole */
     unsigned chain; /* CONV, DENSE: with the steps beside it, see conv.h; only where all steps run in order */
     int rows;       /* of dst */
     size_t image;   /* INPUT: where it begins to read the image; bytes */
@@ -69,7 +72,7 @@ void qb_native_plan_run(const struct qb_native_plan *plan, uint8_t *workspace, c
 void qb_native_plan_step(const struct qb_native_plan *plan, const struct qb_native_step *step,
                          uint8_t *workspace, uint8_t *scratch, const uint8_t *image);
 void qb_native_plan_logits(const struct qb_native_plan *plan, const uint8_t *workspace, float *logits);
-/* Codes of one node without frame and filling, NHWC. */
+/* Codes (of float nodes: floats) of one node without frame and filling, NHWC. */
 void qb_native_plan_tensor(const struct qb_native_plan *plan, const uint8_t *workspace, int node,
                            uint8_t *out);
 
@@ -82,6 +85,11 @@ struct qb_native_maker {
 };
 enum qb_status qb_native_make_conv(struct qb_native_maker *maker, int node, struct qb_native_step *step,
                                    struct qb_error *err);
+/* Steps in float (float_step.c). */
+enum qb_status qb_native_make_floats(struct qb_native_maker *maker, int node, struct qb_native_step *step,
+                                     struct qb_error *err);
+void qb_native_run_floats(const struct qb_native_plan *plan, const struct qb_native_step *step,
+                          uint8_t *workspace, const uint8_t *image);
 /* Packs the weights of a convolution step for its kernel, and sees to its scratch memory. */
 enum qb_status qb_native_pack_conv(struct qb_native_plan *plan, const struct qb_conv *conv,
                                    struct qb_arena *arena, struct qb_native_step *step, struct qb_error *err);

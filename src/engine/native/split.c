@@ -44,7 +44,7 @@ static bool reaches_picture(const struct qb_conv *c, struct range rows)
  * wrote. */
 static enum axis choose(const struct qb_native_plan *plan, const struct qb_native_step *s, int threads)
 {
-    if (!is_worth_it(plan, s)) {
+    if (s->floats || !is_worth_it(plan, s)) {
         return AXIS_NONE;
     }
     const struct qb_shape dst = plan->tensors[s->node].shape;
@@ -136,7 +136,9 @@ static enum qb_status cut(struct qb_native_plan *plan, enum axis axis, struct ra
         }
         break;
     case QB_QOP_MUL:
-    case QB_QOP_CONSTANT: break;
+    case QB_QOP_CONSTANT:
+    case QB_QOP_QUANTIZE:
+    case QB_QOP_DEQUANTIZE: break;
     }
     part->rows = range.count;
     part->to += first * dst->pitch;

@@ -13,6 +13,7 @@
 #include "engine/onednn/layer.h"
 #include "engine/onednn/library.h"
 #include "engine/onednn/own.h"
+#include "engine/reference/float_layer.h"
 
 struct builder {
     struct qb_dnnl_list *list;
@@ -254,11 +255,29 @@ static void build_avgpool(struct builder *b, int node)
     }
 }
 
+/* oneDNN adds in its own order: what comes behind is near the reference engine's, not equal to it. */
+static void build_float(struct builder *b, int node)
+{
+    const struct qb_qnode *n = &b->graph->nodes[node];
+    const uint8_t *src0 = n->op == QB_QOP_INPUT ? NULL : b->tensors[n->src[0]];
+    if (n->op == QB_QOP_CONV || n->op == QB_QOP_DENSE) {
+        qb_dnnl_add_float_layer(b->list, b->graph, node, src0, b->tensors[node]);
+        b->exactness = QB_APPROXIMATE;
+    } else {
+        qb_dnnl_own_floats(b->list, b->graph, node, src0, n->op == QB_QOP_ADD ? b->tensors[n->src[1]] : NULL,
+                           b->tensors[node]);
+    }
+}
+
 static void build_node(struct builder *b, int node)
 {
     const struct qb_qnode *n = &b->graph->nodes[node];
     const uint8_t *src0 = n->op == QB_QOP_INPUT ? NULL : b->tensors[n->src[0]];
-    b->tensors[node] = qb_dnnl_buffer(b->list, qb_shape_count(n->dst), 1);
+    b->tensors[node] = qb_dnnl_buffer(b->list, qb_shape_count(n->dst), qb_qnode_element(n));
+    if (qb_is_float_layer(n)) {
+        build_float(b, node);
+        return;
+    }
     switch (n->op) {
     case QB_QOP_INPUT: qb_dnnl_own_input(b->list, b->graph, node, b->tensors[node]); break;
     case QB_QOP_CONV:
@@ -272,6 +291,8 @@ static void build_node(struct builder *b, int node)
         break;
     case QB_QOP_RELU: qb_dnnl_own_relu(b->list, b->graph, node, src0, b->tensors[node]); break;
     case QB_QOP_AVGPOOL: build_avgpool(b, node); break;
+    case QB_QOP_QUANTIZE:
+    case QB_QOP_DEQUANTIZE: break; /* built above */
     case QB_QOP_MUL:
     case QB_QOP_CONSTANT: break; /* of arithmetics that are refused */
     }
@@ -313,10 +334,14 @@ void qb_dnnl_build_int8(struct qb_dnnl_list *list, const struct qb_qgraph *graph
         build_node(&b, i);
     }
     const int last = qb_qgraph_logits(graph);
+    *exactness = b.exactness;
+    if (graph->nodes[last].f32) {
+        *logits = (const float *)(const void *)b.tensors[last];
+        return;
+    }
     float *result = qb_dnnl_buffer(list, qb_shape_count(graph->nodes[last].dst), sizeof *result);
     if (result) {
         qb_dnnl_own_logits(list, graph, b.tensors[last], result);
     }
     *logits = result;
-    *exactness = b.exactness;
 }

@@ -31,6 +31,12 @@ void qb_dnnl_own_avgpool(struct qb_dnnl_list *list, const struct qb_qgraph *grap
                          const uint8_t *src, uint8_t *dst);
 /* dst = src: the residual of a fused addition where its tensor must survive. */
 void qb_dnnl_own_copy(struct qb_dnnl_list *list, const uint8_t *src, size_t count, uint8_t *dst);
+/* A float node or a conversion (qb_is_float_layer), as the reference engine computes it; src1: of ADD. */
+void qb_dnnl_own_floats(struct qb_dnnl_list *list, const struct qb_qgraph *graph, int node,
+                        const uint8_t *src0, const uint8_t *src1, uint8_t *dst);
+/* A float CONV or DENSE as oneDNN computes it. */
+void qb_dnnl_add_float_layer(struct qb_dnnl_list *list, const struct qb_qgraph *graph, int node,
+                             const uint8_t *src, uint8_t *dst);
 /* Codes of the last node as floats. */
 void qb_dnnl_own_logits(struct qb_dnnl_list *list, const struct qb_qgraph *graph, const uint8_t *src,
                         float *dst);

@@ -1,4 +1,5 @@
 /* Constants of the tails, checked once, and the table of the arithmetics: see arithmetic.h. */
+#include "base/cpu.h"
 #include "engine/reference/arithmetic_parts.h"
 
 static const struct qb_arithmetic_ops *const arithmetics[QB_ARITHMETIC_COUNT] = {
@@ -149,19 +150,53 @@ uint8_t qb_avgpool_run(const struct qb_avgpool *pool, const uint8_t *window, siz
     return qb_avgpool_code(pool, sum);
 }
 
-uint8_t qb_torch_input(const struct qb_qparams *q, int pixel)
+uint8_t qb_torch_input(const struct qb_qparams *q, float value)
 {
-    return (uint8_t)qb_rne(qb_limit(fmaf((float)pixel, 1.0F / q->scale, (float)q->zero_point), 0.0F, 255.0F));
+    return (uint8_t)qb_rne(qb_limit(fmaf(value, 1.0F / q->scale, (float)q->zero_point), 0.0F, 255.0F));
 }
 
 void qb_input_table(enum qb_arithmetic arithmetic, const struct qb_qparams *q, uint8_t table[256])
 {
     for (int p = 0; p < 256; p++) {
-        table[p] = arithmetics[arithmetic]->input(q, p);
+        table[p] = arithmetics[arithmetic]->input(q, (float)p);
     }
     int32_t low, high;
     qb_code_limits(q, &low, &high);
     limit_codes(low, high, table, 256);
+}
+
+/* qb_torch_input of many, in the instructions of the function around it: fmaf is a call without them. */
+static inline __attribute__((always_inline)) void quantize_torch(const struct qb_qparams *q, const float *src,
+                                                                 size_t count, uint8_t *restrict dst)
+{
+    const float inverse = 1.0F / q->scale, zero_point = (float)q->zero_point;
+    for (size_t k = 0; k < count; k++) {
+        dst[k] = (uint8_t)qb_rne(qb_limit(fmaf(src[k], inverse, zero_point), 0.0F, 255.0F));
+    }
+}
+
+__attribute__((target("avx2,fma"))) static void quantize_avx2(const struct qb_qparams *q, const float *src,
+                                                              size_t count, uint8_t *restrict dst)
+{
+    quantize_torch(q, src, count, dst);
+}
+
+void qb_quantize_run(enum qb_arithmetic arithmetic, const struct qb_qparams *q, const float *src,
+                     size_t count, uint8_t *dst)
+{
+    const struct qb_arithmetic_ops *const ops = arithmetics[arithmetic];
+    if (ops->input == qb_torch_input && qb_cpu_has(QB_ISA_AVX2)) {
+        quantize_avx2(q, src, count, dst);
+    } else {
+        for (size_t k = 0; k < count; k++) {
+            dst[k] = ops->input(q, src[k]);
+        }
+    }
+    int32_t low, high;
+    qb_code_limits(q, &low, &high);
+    if (q->bits) {
+        limit_codes(low, high, dst, count);
+    }
 }
 
 void qb_relu_table(const struct qb_qgraph *graph, int node, uint8_t table[256])

@@ -64,7 +64,8 @@
  *   AVGPOOL      of int8 codes q - 128, whatever the type outside: S / n rounded half away from zero, + 128
  *   INPUT        dst = sat(rha((float)p / s) + z), rha() rounds half away from zero
  *
- * All: RELU within one scale and zero point is max(src, z); logits are s * (float)(code - z).
+ * All: RELU within one scale and zero point is max(src, z); logits and DEQUANTIZE are s * (float)(code - z);
+ * QUANTIZE is INPUT of any float. Float nodes are those of the float network (f32_sums.h).
  */
 #ifndef QB_ENGINE_REFERENCE_ARITHMETIC_H
 #define QB_ENGINE_REFERENCE_ARITHMETIC_H
@@ -160,6 +161,9 @@ uint8_t qb_avgpool_code(const struct qb_avgpool *pool, int32_t sum);
 
 /* INPUT: the code of every pixel value. */
 void qb_input_table(enum qb_arithmetic arithmetic, const struct qb_qparams *q, uint8_t table[256]);
+/* QUANTIZE. */
+void qb_quantize_run(enum qb_arithmetic arithmetic, const struct qb_qparams *q, const float *src,
+                     size_t count, uint8_t *dst);
 /* RELU: the code of every code. */
 void qb_relu_table(const struct qb_qgraph *graph, int node, uint8_t table[256]);
 

@@ -102,9 +102,9 @@ static uint8_t quantize(const struct qb_qparams *q, float value)
     return qb_round_then_add(value / q->scale, q->zero_point, 0);
 }
 
-static uint8_t input(const struct qb_qparams *q, int pixel)
+static uint8_t input(const struct qb_qparams *q, float value)
 {
-    return quantize(q, (float)pixel);
+    return quantize(q, value);
 }
 
 static uint8_t relu(const struct qb_qparams *src, const struct qb_qparams *dst, int code)

@@ -54,7 +54,7 @@ struct qb_arithmetic_ops {
                 uint8_t *dst);
     void (*avgpool_init)(struct qb_avgpool *pool); /* NULL: nothing to add */
     uint8_t (*avgpool)(const struct qb_avgpool *pool, int32_t sum);
-    uint8_t (*input)(const struct qb_qparams *q, int pixel);
+    uint8_t (*input)(const struct qb_qparams *q, float value);
     /* Into another scale or zero point; NULL where those are always the source's. */
     uint8_t (*relu)(const struct qb_qparams *src, const struct qb_qparams *dst, int code);
 };
@@ -65,7 +65,7 @@ extern const struct qb_arithmetic_ops qb_arithmetic_fbgemm, qb_arithmetic_onednn
 /* qb_avgpool_run with `floats`. */
 uint8_t qb_ort_avgpool_floats(const struct qb_avgpool *pool, const uint8_t *window, size_t row, size_t pixel);
 
-/* INPUT of fbgemm and onednn. */
-uint8_t qb_torch_input(const struct qb_qparams *q, int pixel);
+/* INPUT and QUANTIZE of fbgemm and onednn. */
+uint8_t qb_torch_input(const struct qb_qparams *q, float value);
 
 #endif

@@ -115,10 +115,10 @@ static uint8_t avgpool(const struct qb_avgpool *pool, int32_t sum)
 }
 
 /* QUANTIZE of float pixels: half away from zero. */
-static uint8_t input(const struct qb_qparams *q, int pixel)
+static uint8_t input(const struct qb_qparams *q, float value)
 {
-    const float value = roundf((float)pixel / q->scale);
-    return code_of((int64_t)qb_limit(value, -(float)LIMIT, (float)LIMIT), q->zero_point, 0);
+    const float code = roundf(value / q->scale);
+    return code_of((int64_t)qb_limit(code, -(float)LIMIT, (float)LIMIT), q->zero_point, 0);
 }
 
 const struct qb_arithmetic_ops qb_arithmetic_tflite = {

@@ -27,24 +27,6 @@ static void run_fake(const struct qb_qparams *q, size_t count, float *tensor)
     }
 }
 
-static void run_avgpool(const struct qb_node *n, struct qb_shape s, const float *src, float *dst)
-{
-    const float count = (float)n->kh * (float)n->kw;
-    for (int y = 0; y < n->dst.h; y++) {
-        for (int x = 0; x < n->dst.w; x++) {
-            for (int k = 0; k < s.c; k++) {
-                float sum = 0.0F;
-                for (int i = 0; i < n->kh; i++) {
-                    for (int j = 0; j < n->kw; j++) {
-                        sum += src[((y * n->stride_h + i) * s.w + x * n->stride_w + j) * s.c + k];
-                    }
-                }
-                *dst++ = sum / count;
-            }
-        }
-    }
-}
-
 /* Over the channels of every pixel, with the largest value subtracted first. */
 static void run_softmax(const float *src, size_t pixels, size_t channels, float *dst)
 {
@@ -98,7 +80,7 @@ static void forward(const struct qb_runner *runner, const uint8_t *image, void *
                 dst[k] = src[k] > 0.0F ? src[k] : 0.0F;
             }
             break;
-        case QB_OP_AVGPOOL: run_avgpool(n, s, src, dst); break;
+        case QB_OP_AVGPOOL: qb_float_avgpool(n, s, src, dst); break;
         case QB_OP_SOFTMAX: run_softmax(src, (size_t)s.h * (size_t)s.w, (size_t)s.c, dst); break;
         default: break; /* refused by qb_check_graph */
         }
@@ -132,14 +114,17 @@ static enum qb_status make_net(const struct qb_graph *graph, const struct qb_eng
                                struct qb_runner *runner, struct qb_error *err)
 {
     struct net *const net = qb_runner_array(runner, 1, sizeof *net, err);
-    size_t *const counts = net ? qb_runner_array(runner, (size_t)graph->count, sizeof *counts, err) : NULL;
+    size_t *const counts =
+        net ? qb_runner_array(runner, 2 * (size_t)graph->count, sizeof *counts, err) : NULL;
     if (!counts ||
         !(net->weights = qb_runner_array(runner, (size_t)graph->count, sizeof *net->weights, err))) {
         return err->status;
     }
+    size_t *const bytes = counts + graph->count;
     for (int i = 0; i < graph->count; i++) {
         const struct qb_node *const n = &graph->nodes[i];
         counts[i] = qb_shape_count(n->dst);
+        bytes[i] = counts[i] * sizeof(float);
         if ((n->op == QB_OP_CONV || n->op == QB_OP_DENSE) &&
             !qb_float_weights_init(n, runner->arena, &net->weights[i])) {
             return qb_fail_memory(err, qb_node_params(n) * sizeof(float));
@@ -156,8 +141,8 @@ static enum qb_status make_net(const struct qb_graph *graph, const struct qb_eng
     runner->forward = forward;
     runner->net = net;
     runner->nodes = graph->count;
-    runner->element = sizeof(float);
     runner->counts = counts;
+    runner->bytes = bytes;
     return qb_runner_prepare(runner, err);
 }
 

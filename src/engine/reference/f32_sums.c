@@ -212,3 +212,21 @@ bool qb_float_weights_init(const struct qb_node *node, struct qb_arena *arena, s
     *out = (struct qb_float_weights){.ic = ic, .oc = oc, .wei = wei, .bia = bia};
     return true;
 }
+
+void qb_float_avgpool(const struct qb_node *n, struct qb_shape s, const float *src, float *dst)
+{
+    const float count = (float)n->kh * (float)n->kw;
+    for (int y = 0; y < n->dst.h; y++) {
+        for (int x = 0; x < n->dst.w; x++) {
+            for (int k = 0; k < s.c; k++) {
+                float sum = 0.0F;
+                for (int i = 0; i < n->kh; i++) {
+                    for (int j = 0; j < n->kw; j++) {
+                        sum += src[((y * n->stride_h + i) * s.w + x * n->stride_w + j) * s.c + k];
+                    }
+                }
+                *dst++ = sum / count;
+            }
+        }
+    }
+}

@@ -37,6 +37,8 @@ bool qb_float_weights_init(const struct qb_node *node, struct qb_arena *arena, s
 /* dst of CONV `node` for one image, both NHWC. `alone`: the image is the whole batch. */
 void qb_float_conv(const struct qb_node *node, const struct qb_float_weights *weights,
                    struct qb_shape src_shape, bool alone, const float *src, float *dst);
+/* Each window's sum, row after row, divided by its size. */
+void qb_float_avgpool(const struct qb_node *node, struct qb_shape src_shape, const float *src, float *dst);
 void qb_float_dense(const struct qb_float_weights *weights, const float *src, float *dst);
 
 #endif

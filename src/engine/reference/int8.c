@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "engine/reference/arithmetic.h"
+#include "engine/reference/float_layer.h"
 #include "engine/reference/reference.h"
 #include "engine/reference/runner.h"
 #include "engine/reference/saturate.h"
@@ -31,11 +32,12 @@ struct conv {
 };
 
 struct layer {
-    struct conv conv;       /* CONV, DENSE */
-    struct qb_add *add;     /* ADD */
-    struct qb_mul mul;      /* MUL */
-    struct qb_avgpool pool; /* AVGPOOL */
-    uint8_t *relu;          /* RELU: the code of every code */
+    struct conv conv;              /* CONV, DENSE */
+    struct qb_add *add;            /* ADD */
+    struct qb_mul mul;             /* MUL */
+    struct qb_avgpool pool;        /* AVGPOOL */
+    uint8_t *relu;                 /* RELU: the code of every code */
+    struct qb_float_layer *floats; /* f32 and QUANTIZE, in place of the others */
 };
 
 struct net {
@@ -146,6 +148,10 @@ static void forward(const struct qb_runner *runner, const uint8_t *image, void *
         const struct layer *const layer = &net->layers[i];
         const size_t count = runner->counts[i];
         uint8_t *const dst = tensors[i];
+        if (layer->floats) {
+            qb_float_layer_run(layer->floats, src0, sources > 1 ? tensors[n->src[1]] : NULL, tensors[i]);
+            continue;
+        }
         switch (n->op) {
         case QB_QOP_INPUT:
             for (size_t k = 0; k < count; k++) {
@@ -174,11 +180,17 @@ static void forward(const struct qb_runner *runner, const uint8_t *image, void *
             break;
         case QB_QOP_AVGPOOL: run_avgpool(graph, n, &layer->pool, src0, dst); break;
         case QB_QOP_CONSTANT: memcpy(dst, n->codes, count); break;
+        case QB_QOP_QUANTIZE:
+        case QB_QOP_DEQUANTIZE: break; /* floats */
         }
         qb_runner_step(runner, i);
     }
     const int last = qb_qgraph_logits(graph);
     const uint8_t *const codes = tensors[last];
+    if (graph->nodes[last].f32) {
+        memcpy(logits, codes, runner->bytes[last]);
+        return;
+    }
     for (size_t k = 0; k < runner->counts[last]; k++) {
         logits[k] = qb_dequantize(&graph->nodes[last].q, codes[k]);
     }
@@ -231,10 +243,12 @@ static enum qb_status make_conv(const struct qb_qgraph *graph, int node, struct 
 static enum qb_status make_net(const struct qb_qgraph *graph, struct qb_runner *runner, struct qb_error *err)
 {
     struct net *const net = qb_runner_array(runner, 1, sizeof *net, err);
-    size_t *const counts = net ? qb_runner_array(runner, (size_t)graph->count, sizeof *counts, err) : NULL;
+    size_t *const counts =
+        net ? qb_runner_array(runner, 2 * (size_t)graph->count, sizeof *counts, err) : NULL;
     if (!counts || !(net->layers = qb_runner_array(runner, (size_t)graph->count, sizeof *net->layers, err))) {
         return err->status;
     }
+    size_t *const bytes = counts + graph->count;
     net->graph = graph;
     if (graph->accumulate != QB_ACCUMULATE_EXACT) {
         net->saturation = qb_runner_array(runner, (size_t)graph->count, sizeof *net->saturation, err);
@@ -244,13 +258,22 @@ static enum qb_status make_net(const struct qb_qgraph *graph, struct qb_runner *
         runner->base.saturation = net->saturation;
         runner->base.implementation = "scalar, emulating vpmaddubsw";
     }
-    qb_input_table(graph->arithmetic, &graph->nodes[0].q, net->input);
+    if (!graph->nodes[0].f32) {
+        qb_input_table(graph->arithmetic, &graph->nodes[0].q, net->input);
+    }
     size_t acc_max = 0;
     for (int i = 0; i < graph->count; i++) {
         const struct qb_qnode *const n = &graph->nodes[i];
         struct layer *const layer = &net->layers[i];
         counts[i] = qb_shape_count(n->dst);
-        if (n->op == QB_QOP_ADD) {
+        bytes[i] = counts[i] * qb_qnode_element(n);
+        if (qb_is_float_layer(n)) {
+            layer->floats = qb_runner_array(runner, 1, sizeof *layer->floats, err);
+            if (!layer->floats) {
+                return err->status;
+            }
+            QB_TRY(qb_float_layer_init(graph, i, runner->arena, layer->floats, err));
+        } else if (n->op == QB_QOP_ADD) {
             layer->add = qb_runner_array(runner, 1, sizeof *layer->add, err);
             if (!layer->add) {
                 return err->status;
@@ -281,8 +304,8 @@ static enum qb_status make_net(const struct qb_qgraph *graph, struct qb_runner *
     runner->forward = forward;
     runner->net = net;
     runner->nodes = graph->count;
-    runner->element = 1;
     runner->counts = counts;
+    runner->bytes = bytes;
     runner->scratch_bytes = (net->padded_max + net->depth_max) * sizeof(int16_t) + acc_max * sizeof(int32_t);
     return qb_runner_prepare(runner, err);
 }

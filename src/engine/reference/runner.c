@@ -61,11 +61,11 @@ static void **make_tensors(struct qb_runner *runner, size_t images, struct qb_er
     void **const tensors = qb_runner_array(runner, (size_t)runner->nodes, sizeof *tensors, err);
     for (int i = 0; tensors && i < runner->nodes; i++) {
         size_t count;
-        if (__builtin_mul_overflow(runner->counts[i], images, &count)) {
+        if (__builtin_mul_overflow(runner->bytes[i], images, &count)) {
             qb_fail_memory(err, SIZE_MAX);
             return NULL;
         }
-        tensors[i] = qb_runner_array(runner, count, runner->element, err);
+        tensors[i] = qb_runner_array(runner, count, 1, err);
         if (!tensors[i]) {
             return NULL;
         }
@@ -99,8 +99,7 @@ static void *work(void *arg)
     void *const *const tensors = runner->base.tap ? worker->view : worker->tensors;
     for (int i; (i = atomic_fetch_add(&job->next, 1)) < job->n;) {
         for (int node = 0; runner->base.tap && node < runner->nodes; node++) {
-            const size_t offset = (size_t)i * runner->counts[node] * runner->element;
-            worker->view[node] = (uint8_t *)runner->batch[node] + offset;
+            worker->view[node] = (uint8_t *)runner->batch[node] + (size_t)i * runner->bytes[node];
         }
         runner->forward(runner, job->images + (size_t)i * runner->image_bytes, tensors, worker->scratch,
                         job->logits + (size_t)i * (size_t)runner->base.classes);

@@ -26,8 +26,8 @@ struct qb_runner {
     qb_forward_fn *forward;
     const void *net;
     int nodes;
-    size_t element;       /* bytes of one tensor element */
     const size_t *counts; /* [nodes] elements of one image's tensor */
+    const size_t *bytes;  /* [nodes] bytes of it */
     size_t scratch_bytes; /* one thread's */
     int n;                /* images of the run in progress */
     /* Private to runner.c. */
