@@ -1,14 +1,17 @@
-/* Residual addition of u8 codes: dequantize both, add, requantize (formulas:
- * src/engine/reference/arithmetic.h).
+/* Addition of u8 codes (formulas: src/engine/reference/arithmetic.h).
  *
- *   fbgemm   d(q) = fma(scale, (float)q, offset)    dst = max(sat(rne((d0 + d1) * dst_inverse) + zero_point),
- * low) onednn   d(q) = scale * (float)(q - zero)       dst = max(sat(rne((d0 + d1) * dst_inverse +
- * (float)zero_point)), low)
+ *   fbgemm   d(q) = fma(scale, (float)q, offset)
+ *            dst = max(sat(rne((d0 + d1) * dst_inverse) + zero_point), low)
+ *   onednn   d(q) = scale * (float)(q - zero)
+ *            dst = max(sat(rne((d0 + d1) * dst_inverse + (float)zero_point)), low)
+ *   ort      v = fma(scale[0], (float)(q0 - zero[0]), fma(scale[1], (float)(q1 - zero[1]), offset[0]))
+ *            dst = max(sat(rne(v) + zero_point), low)
  *
  *   table    dst = max(table[q0][q1], low); ref only
  *
- * A ReLU is low = zero_point. `rows` rows of `bytes` codes, a multiple of 16, `pitch` bytes apart; exactly
- * those are read and written. dst may be one of the sources. Scales are positive and all products finite. */
+ * A ReLU is low = its zero point. `rows` rows of `bytes` codes, a multiple of 16, `pitch` bytes apart;
+ * exactly those are read and written. A pitch of 0 repeats one row of a source. dst may be one of the
+ * sources. Scales are positive and all products finite. */
 #ifndef QB_KERNELS_ADD_H
 #define QB_KERNELS_ADD_H
 
@@ -17,8 +20,10 @@
 
 #include "base/cpu.h"
 
+enum qb_add_rule { QB_ADD_FBGEMM, QB_ADD_ONEDNN, QB_ADD_ORT };
+
 struct qb_addition {
-    int onednn; /* else fbgemm */
+    enum qb_add_rule rule;
     float scale[2], offset[2];
     int32_t zero[2];
     float dst_inverse;

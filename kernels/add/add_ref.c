@@ -6,8 +6,23 @@
 
 static float dequantize(const struct qb_addition *a, int source, uint8_t code)
 {
-    return a->onednn ? a->scale[source] * (float)(code - a->zero[source])
-                     : fmaf(a->scale[source], (float)code, a->offset[source]);
+    return a->rule == QB_ADD_ONEDNN ? a->scale[source] * (float)(code - a->zero[source])
+                                    : fmaf(a->scale[source], (float)code, a->offset[source]);
+}
+
+static uint8_t sum(const struct qb_addition *a, uint8_t code0, uint8_t code1)
+{
+    if (a->table) {
+        const uint8_t code = a->table[code0][code1];
+        return code > a->low ? code : (uint8_t)a->low;
+    }
+    if (a->rule == QB_ADD_ORT) {
+        const float inner = fmaf(a->scale[1], (float)(code1 - a->zero[1]), a->offset[0]);
+        return qb_tail_code(fmaf(a->scale[0], (float)(code0 - a->zero[0]), inner), a->zero_point, a->low);
+    }
+    const float v = (dequantize(a, 0, code0) + dequantize(a, 1, code1)) * a->dst_inverse;
+    return a->rule == QB_ADD_ONEDNN ? qb_tail_code(v + (float)a->zero_point, 0, a->low)
+                                    : qb_tail_code(v, a->zero_point, a->low);
 }
 
 static void run(const struct qb_addition *add, size_t rows, size_t bytes, const uint8_t *src0, size_t pitch0,
@@ -15,14 +30,7 @@ static void run(const struct qb_addition *add, size_t rows, size_t bytes, const 
 {
     for (size_t y = 0; y < rows; y++, src0 += pitch0, src1 += pitch1, dst += dst_pitch) {
         for (size_t i = 0; i < bytes; i++) {
-            if (add->table) {
-                const uint8_t code = add->table[src0[i]][src1[i]];
-                dst[i] = code > add->low ? code : (uint8_t)add->low;
-                continue;
-            }
-            const float v = (dequantize(add, 0, src0[i]) + dequantize(add, 1, src1[i])) * add->dst_inverse;
-            dst[i] = add->onednn ? qb_tail_code(v + (float)add->zero_point, 0, add->low)
-                                 : qb_tail_code(v, add->zero_point, add->low);
+            dst[i] = sum(add, src0[i], src1[i]);
         }
     }
 }

@@ -2,12 +2,18 @@
  *
  *   dst = sat(rne((float)(sum of the window - minus) * inverse) + zero_point)
  *
- * fbgemm: minus = n * z, zero_point = z; onednn: both 0. A pixel is `step` bytes, the first 16 * blocks of
+ * fbgemm, ort of a whole plane: minus = n * z, zero_point = that of dst; onednn: both 0.
+ *
+ *   floats: v = sum of scale * (float)(q - zero) as floats, row after row
+ *           dst = sat(rne((v / count) / dst_scale + offset) + zero_point)
+ *
+ * A pixel is `step` bytes, the first 16 * blocks of
  * which are read or written, nothing else. Sums fit int32; |sum - minus| * inverse stays below 2^30. No
  * overlap. */
 #ifndef QB_KERNELS_AVGPOOL_H
 #define QB_KERNELS_AVGPOOL_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -18,6 +24,9 @@ struct qb_pool {
     size_t src_step, src_pitch, dst_step, dst_pitch;
     int32_t minus, zero_point;
     float inverse;
+    bool floats; /* the rest: ort, windows that are not the whole plane */
+    int32_t zero;
+    float scale, count, dst_scale, offset;
 };
 
 typedef void qb_avgpool_fn(const struct qb_pool *pool, const uint8_t *src, uint8_t *dst);

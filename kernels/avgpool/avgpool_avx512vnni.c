@@ -4,6 +4,31 @@
 #include "kernels/avgpool/avgpool_impls.h"
 #include "kernels/tail_avx512.h"
 
+static void average_floats(const struct qb_pool *p, const uint8_t *window, uint8_t *dst)
+{
+    const __m512 scale = _mm512_set1_ps(p->scale);
+    const __m512i zero = _mm512_set1_epi32(p->zero);
+    __m512 sum = _mm512_setzero_ps();
+    for (int i = 0; i < p->kh; i++, window += p->src_pitch) {
+        const uint8_t *pixel = window;
+        for (int j = 0; j < p->kw; j++, pixel += p->src_step) {
+            const __m128i v = _mm_loadu_si128((const __m128i *)(const void *)pixel);
+            const __m512 distance = _mm512_cvtepi32_ps(_mm512_sub_epi32(_mm512_cvtepu8_epi32(v), zero));
+            sum = _mm512_add_ps(sum, _mm512_mul_ps(scale, distance));
+        }
+    }
+    const __m512 code =
+        _mm512_div_ps(_mm512_div_ps(sum, _mm512_set1_ps(p->count)), _mm512_set1_ps(p->dst_scale));
+    /* Limited so that the conversion is defined; codes end at 0 and 255 long before. */
+    const __m512 v =
+        _mm512_min_ps(_mm512_max_ps(_mm512_add_ps(code, _mm512_set1_ps(p->offset)), _mm512_set1_ps(-1024.0F)),
+                      _mm512_set1_ps(1024.0F));
+    const __m512i q = _mm512_cvtps_epi32(v), t[4] = {q, q, q, q};
+    const __m512i codes =
+        qb_tail512_pack_affine(t, _mm512_set1_epi16((short)p->zero_point), _mm512_setzero_si512());
+    _mm_storeu_si128((__m128i *)(void *)dst, _mm512_castsi512_si128(codes));
+}
+
 static void average(const struct qb_pool *p, const uint8_t *window, uint8_t *dst)
 {
     __m512i sum = _mm512_setzero_si512();
@@ -29,7 +54,7 @@ static void run(const struct qb_pool *p, const uint8_t *src, uint8_t *dst)
                 src + y * (size_t)p->stride_h * p->src_pitch + x * (size_t)p->stride_w * p->src_step;
             uint8_t *const to = dst + y * p->dst_pitch + x * p->dst_step;
             for (size_t block = 0; block < (size_t)p->blocks; block++) {
-                average(p, window + block * 16, to + block * 16);
+                (p->floats ? average_floats : average)(p, window + block * 16, to + block * 16);
             }
         }
     }

@@ -2,6 +2,19 @@
 #include "kernels/avgpool/avgpool_impls.h"
 #include "kernels/tail_ref.h"
 
+static void average_floats(const struct qb_pool *p, const uint8_t *window, uint8_t *dst)
+{
+    for (size_t k = 0; k < 16; k++) {
+        float sum = 0.0F;
+        for (size_t i = 0; i < (size_t)p->kh; i++) {
+            for (size_t j = 0; j < (size_t)p->kw; j++) {
+                sum += p->scale * (float)(window[i * p->src_pitch + j * p->src_step + k] - p->zero);
+            }
+        }
+        dst[k] = qb_tail_code(sum / p->count / p->dst_scale + p->offset, p->zero_point, 0);
+    }
+}
+
 static void average(const struct qb_pool *p, const uint8_t *window, uint8_t *dst)
 {
     for (size_t k = 0; k < 16; k++) {
@@ -23,7 +36,7 @@ static void run(const struct qb_pool *p, const uint8_t *src, uint8_t *dst)
                 src + y * (size_t)p->stride_h * p->src_pitch + x * (size_t)p->stride_w * p->src_step;
             uint8_t *const to = dst + y * p->dst_pitch + x * p->dst_step;
             for (size_t block = 0; block < (size_t)p->blocks; block++) {
-                average(p, window + block * 16, to + block * 16);
+                (p->floats ? average_floats : average)(p, window + block * 16, to + block * 16);
             }
         }
     }

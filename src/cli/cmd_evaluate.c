@@ -214,10 +214,14 @@ static enum qb_status write_arrays(const struct options *o, const struct qb_outp
 /* Without --engine: the fastest that can. */
 static const char *default_engine(const struct pipeline_model *model)
 {
-    if (model->qgraph && model->qgraph->accumulate != QB_ACCUMULATE_EXACT) {
+    if (!model->qgraph) {
+        return "onednn";
+    }
+    if (model->qgraph->accumulate != QB_ACCUMULATE_EXACT ||
+        model->qgraph->arithmetic == QB_ARITHMETIC_TFLITE) {
         return "reference";
     }
-    return model->qgraph && model->qgraph->arithmetic == QB_ARITHMETIC_ORT ? "reference" : "onednn";
+    return model->qgraph->arithmetic == QB_ARITHMETIC_ORT ? "native" : "onednn";
 }
 
 static enum qb_status evaluate(const struct options *o, struct qb_error *err)

@@ -7,6 +7,7 @@
 #include "checks.h"
 #include "kernels/add/add.h"
 #include "kernels/avgpool/avgpool.h"
+#include "kernels/mul/mul.h"
 #include "kernels/quantize/quantize.h"
 #include "kernels/relu/relu.h"
 
@@ -54,7 +55,7 @@ static int check_add(enum qb_isa isa, int number, struct qb_rng *rng)
     const size_t rows = (size_t)draw(rng, 1, 4), bytes = 16 * (size_t)draw(rng, 1, 11);
     const size_t pitch[3] = {bytes + (size_t)PICK(rng, 0, 7), bytes + (size_t)PICK(rng, 0, 13),
                              bytes + (size_t)PICK(rng, 0, 61)};
-    struct qb_addition add = {.onednn = draw(rng, 0, 1), .dst_inverse = real(rng, 0.2, 3.0)};
+    struct qb_addition add = {.rule = (enum qb_add_rule)draw(rng, 0, 2), .dst_inverse = real(rng, 0.2, 3.0)};
     add.zero_point = PICK(rng, 0, 255, draw(rng, 1, 254));
     add.low = draw(rng, 0, 1) ? add.zero_point : 0;
     for (int s = 0; s < 2; s++) {
@@ -76,6 +77,31 @@ static int check_add(enum qb_isa isa, int number, struct qb_rng *rng)
         }
         failed = failed && check_failed("add in place", 0, 0, 0);
     }
+    guarded_free(&a);
+    guarded_free(&b);
+    guarded_free(&want);
+    guarded_free(&got);
+    return failed;
+}
+
+static int check_mul(enum qb_isa isa, int number, struct qb_rng *rng)
+{
+    const size_t rows = (size_t)draw(rng, 1, 4), bytes = 16 * (size_t)draw(rng, 1, 11);
+    const size_t pitch[3] = {bytes + (size_t)PICK(rng, 0, 7),
+                             draw(rng, 0, 2) ? bytes + (size_t)PICK(rng, 0, 13) : 0, /* 0: one row for all */
+                             bytes + (size_t)PICK(rng, 0, 61)};
+    const bool is_signed = draw(rng, 0, 1);
+    const struct qb_product mul = {.zero = {PICK(rng, 0, 255, draw(rng, 1, 254)), draw(rng, 0, 255)},
+                                   .ratio = number % 50 == 7 ? 1e30F : real(rng, 0.0005, 0.05),
+                                   .offset = (float)(draw(rng, 0, 255) - (is_signed ? 128 : 0)),
+                                   .zero_point = is_signed ? 128 : 0};
+    struct guarded a = codes((rows - 1) * pitch[0] + bytes, number, rng),
+                   b = codes((rows - 1) * pitch[1] + bytes, number / 3, rng),
+                   want = marked((rows - 1) * pitch[2] + bytes, number, rng),
+                   got = marked(want.bytes, number, rng);
+    qb_mul_impls[0]->run(&mul, rows, bytes, a.data, pitch[0], b.data, pitch[1], want.data, pitch[2]);
+    qb_mul_select(isa)->run(&mul, rows, bytes, a.data, pitch[0], b.data, pitch[1], got.data, pitch[2]);
+    const int failed = same("mul", number, &got, &want);
     guarded_free(&a);
     guarded_free(&b);
     guarded_free(&want);
@@ -121,6 +147,12 @@ static int check_avgpool(enum qb_isa isa, int number, struct qb_rng *rng)
         p.zero_point = PICK(rng, 0, 255, draw(rng, 1, 254));
         p.minus = p.zero_point * p.kh * p.kw;
     }
+    p.floats = draw(rng, 0, 1);
+    p.zero = PICK(rng, 0, 255, draw(rng, 1, 254));
+    p.scale = real(rng, 0.01, 0.3);
+    p.count = (float)(p.kh * p.kw);
+    p.dst_scale = number % 50 == 7 ? 1e-30F : real(rng, 0.01, 0.3);
+    p.offset = (float)PICK(rng, 0, -128, draw(rng, -128, 255));
     struct guarded src = codes((h - 1) * p.src_pitch + (w - 1) * p.src_step + channels, number, rng),
                    want = marked((size_t)(p.dst_h - 1) * p.dst_pitch + (size_t)(p.dst_w - 1) * p.dst_step +
                                      channels,
@@ -162,8 +194,9 @@ int main(int argc, char **argv)
     const enum qb_isa isa = check_arguments(argc, argv, &rng);
     int failed = 0;
     for (int number = 0; number < CASES && !failed; number++) {
-        failed = check_add(isa, number, &rng) || check_relu(isa, number, &rng) ||
-                 check_avgpool(isa, number, &rng) || check_quantize(isa, number, &rng);
+        failed = check_add(isa, number, &rng) || check_mul(isa, number, &rng) ||
+                 check_relu(isa, number, &rng) || check_avgpool(isa, number, &rng) ||
+                 check_quantize(isa, number, &rng);
     }
     printf("%d cases each%s\n", CASES, failed ? ", FAILED" : "");
     return failed;

@@ -65,13 +65,26 @@ static int64_t reach(const struct qb_qnode *n, const struct qb_qparams *src, int
     return sum * (src->zero_point > 127 ? src->zero_point : 255 - src->zero_point);
 }
 
+/* From the tail of the channels to one with the addition that joins them. */
+static void join_add(const struct qb_native_fusion *f, struct qb_tail *tail)
+{
+    const struct qb_tail channels = *tail;
+    *tail = f->add;
+    tail->rule = channels.rule;
+    tail->bia = channels.bia;
+    tail->scale = channels.scale;
+    tail->start = channels.start;
+    tail->patch = channels.patch;
+    tail->sign = channels.sign;
+    tail->steps = channels.steps;
+    tail->low = f->relu ? tail->zero_point : 0;
+}
+
 /* Arithmetic tflite. */
-static enum qb_status make_fixed_tail(struct qb_native_maker *m, int conv_node, int node,
+static enum qb_status make_fixed_tail(struct qb_native_maker *m, int conv_node, bool relu,
                                       const struct qb_requant *r, struct qb_tail *out, struct qb_error *err)
 {
-    const struct qb_native_fusion *const f = &m->fusions[node];
     const struct qb_qnode *const conv = &m->graph->nodes[conv_node];
-    const bool relu = f->conv >= 0 ? conv->relu : f->relu;
     int64_t *const reaches = qb_native_array(m->arena, (size_t)r->oc, sizeof *reaches, err);
     if (!reaches) {
         return err->status;
@@ -79,19 +92,33 @@ static enum qb_status make_fixed_tail(struct qb_native_maker *m, int conv_node, 
     for (int k = 0; k < r->oc; k++) {
         reaches[k] = reach(conv, &m->graph->nodes[conv->src[0]].q, k);
     }
-    QB_TRY(qb_native_fixed_tail(r, reaches, relu ? r->zero_point : 0, m->arena, out, err));
-    if (f->conv >= 0) {
-        const struct qb_tail channels = *out;
-        *out = f->add;
-        out->rule = channels.rule;
-        out->bia = channels.bia;
-        out->scale = channels.scale;
-        out->start = channels.start;
-        out->patch = channels.patch;
-        out->sign = channels.sign;
-        out->steps = channels.steps;
-        out->low = f->relu ? out->zero_point : 0;
+    return qb_native_fixed_tail(r, reaches, relu ? r->zero_point : 0, m->arena, out, err);
+}
+
+/* Arithmetic ort is rule FIXED as it stands: fma(x, scale, 0) is the product, rounded once, and no sum is
+ * INT32_MIN (engine/check.c), so that the patch never applies. */
+static enum qb_status make_ort_tail(struct qb_native_maker *m, bool relu, const struct qb_requant *r,
+                                    struct qb_tail *out, struct qb_error *err)
+{
+    const size_t count = (size_t)qb_blocks(r->oc) * QB_BLOCK;
+    int32_t *const start = qb_native_array(m->arena, count, sizeof *start, err);
+    int32_t *const patch = start ? qb_native_array(m->arena, count, sizeof *patch, err) : NULL;
+    float *const bia = patch ? qb_native_array(m->arena, count, sizeof *bia, err) : NULL;
+    float *const scale = bia ? padded(m->arena, r->scale, r->oc, err) : NULL;
+    if (!scale) {
+        return err->status;
     }
+    memcpy(start, r->bia_codes, (size_t)r->oc * sizeof *start);
+    for (size_t k = 0; k < count; k++) {
+        patch[k] = INT32_MIN;
+    }
+    *out = (struct qb_tail){.rule = QB_TAIL_FIXED,
+                            .bia = bia,
+                            .scale = scale,
+                            .start = start,
+                            .patch = patch,
+                            .zero_point = r->zero_point,
+                            .low = relu ? r->zero_point : 0};
     return QB_OK;
 }
 
@@ -103,8 +130,14 @@ static enum qb_status make_tail(struct qb_native_maker *m, int conv_node, int no
     const struct qb_qnode *const conv = &graph->nodes[conv_node], *const dst = &graph->nodes[node];
     struct qb_requant r;
     QB_TRY(qb_requant_init(graph, conv_node, m->arena, &r, err));
-    if (graph->arithmetic == QB_ARITHMETIC_TFLITE) {
-        return make_fixed_tail(m, conv_node, node, &r, out, err);
+    if (r.bia_codes) {
+        const bool relu = f->conv >= 0 ? conv->relu : f->relu;
+        QB_TRY(graph->arithmetic == QB_ARITHMETIC_ORT ? make_ort_tail(m, relu, &r, out, err)
+                                                      : make_fixed_tail(m, conv_node, relu, &r, out, err));
+        if (f->conv >= 0) {
+            join_add(f, out);
+        }
+        return QB_OK;
     }
     struct qb_tail t = {
         .rule = r.arithmetic == QB_ARITHMETIC_ONEDNN ? QB_TAIL_ONEDNN

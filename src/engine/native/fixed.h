@@ -21,8 +21,8 @@
 enum qb_status qb_native_fixed_tail(const struct qb_requant *r, const int64_t *reach, int32_t low,
                                     struct qb_arena *arena, struct qb_tail *tail, struct qb_error *err);
 
-/* How ADD `node` happens in the tail of `conv`, one of its sources: residual, zero_point, low, conv_* and
- * quick_*, all else 0. False when no constants are right. */
+/* Arithmetics tflite and ort: how ADD `node` happens in the tail of `conv`, one of its sources: residual,
+ * zero_point, low, conv_* and quick_*, all else 0. False when no constants are right. */
 bool qb_native_fixed_add_tail(const struct qb_qgraph *graph, int node, int conv, struct qb_tail *tail);
 
 /* ADD by the kernels' formula, or with a table in `arena`; NULL table: proven. */

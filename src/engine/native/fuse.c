@@ -1,7 +1,7 @@
-/* Fusion: a ReLU joins the convolution, dense layer or addition that only it reads, and (arithmetics fbgemm,
- * tflite) an addition joins a convolution that only it reads. Both change no bit: rounding and clamping are
- * monotone, so that max(code, zero_point) behind the clamp is a higher lower bound of the clamp, and the
- * addition sees the very code that would have been stored. */
+/* Fusion: a ReLU joins the convolution, dense layer or addition that only it reads, and (not with arithmetic
+ * onednn, which has additions of its own) an addition joins a convolution that only it reads. Both change no
+ * bit: rounding and clamping are monotone, so that max(code, zero_point) behind the clamp is a higher lower
+ * bound of the clamp, and the addition sees the very code that would have been stored. */
 #include "engine/native/fuse.h"
 
 #include "engine/native/fixed.h"
@@ -41,7 +41,7 @@ void qb_native_fuse(const struct qb_qgraph *graph, bool fuse, int *readers, stru
         struct qb_native_fusion *const f = &fusions[i];
         if (n->op == QB_QOP_ADD && !n->f32 && graph->arithmetic != QB_ARITHMETIC_ONEDNN) {
             f->conv = absorbable(graph, n, readers, fusions);
-            if (graph->arithmetic == QB_ARITHMETIC_TFLITE && f->conv >= 0 &&
+            if (graph->arithmetic != QB_ARITHMETIC_FBGEMM && f->conv >= 0 &&
                 !qb_native_fixed_add_tail(graph, i, f->conv, &f->add)) {
                 f->conv = -1;
             }
@@ -53,7 +53,7 @@ void qb_native_fuse(const struct qb_qgraph *graph, bool fuse, int *readers, stru
             const int src = n->src[0];
             const enum qb_qop op = graph->nodes[src].op;
             if ((op == QB_QOP_CONV || op == QB_QOP_DENSE || op == QB_QOP_ADD) &&
-                alone(readers, fusions, src)) {
+                qb_qparams_equal(&graph->nodes[src].q, &n->q) && alone(readers, fusions, src)) {
                 *f = fusions[src];
                 f->relu = true;
                 fusions[src].absorbed = true;

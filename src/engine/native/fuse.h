@@ -12,7 +12,7 @@ struct qb_native_fusion {
     int base;  /* the node whose operator the step performs; the node itself unless it is a ReLU over it */
     int conv;  /* base is an ADD in the tail of this convolution, else -1 */
     bool relu; /* dst is clamped at the zero point */
-    struct qb_tail add; /* arithmetic tflite, with conv: qb_native_fixed_add_tail's */
+    struct qb_tail add; /* with conv, not fbgemm: qb_native_fixed_add_tail's */
 };
 
 /* fusions[graph->count]. */

@@ -99,14 +99,6 @@ static enum qb_status fill(struct native *e, const struct qb_engine_options *opt
 static enum qb_status create(const struct qb_qgraph *graph, const struct qb_engine_options *options,
                              struct qb_engine **out, struct qb_error *err)
 {
-    if (graph->arithmetic != QB_ARITHMETIC_FBGEMM && graph->arithmetic != QB_ARITHMETIC_ONEDNN &&
-        graph->arithmetic != QB_ARITHMETIC_TFLITE) {
-        return qb_fail(
-            err, QB_EUNSUPPORTED,
-            "the native engine has the arithmetics fbgemm, onednn and tflite, the network's is %s; "
-            "take engine reference",
-            qb_arithmetic_name(graph->arithmetic));
-    }
     struct qb_arena *const arena = qb_arena_create();
     struct native *const e = arena ? qb_arena_array(arena, 1, sizeof *e) : NULL;
     if (!e) {

@@ -6,6 +6,7 @@
 
 #include "engine/native/fixed.h"
 #include "engine/reference/arithmetic.h"
+#include "quant/qparams.h"
 
 void *qb_native_array(struct qb_arena *arena, size_t count, size_t size, struct qb_error *err)
 {
@@ -72,6 +73,25 @@ static void lay_out(struct qb_native_tensor *t, const struct qb_qnode *n, struct
     *end += t->bytes;
 }
 
+/* One row of equal pixels, as long as the longest row of a reader, which repeats it. */
+static void lay_out_constant(const struct qb_qgraph *graph, int node, struct qb_native_tensor *t, size_t *end)
+{
+    const struct qb_qnode *const n = &graph->nodes[node];
+    int width = 1;
+    for (int i = node + 1; i < graph->count; i++) {
+        if (qb_qnode_sources(&graph->nodes[i]) == 2 && graph->nodes[i].src[1] == node) {
+            width = larger(width, graph->nodes[i].dst.w);
+        }
+    }
+    *t = (struct qb_native_tensor){.used = true,
+                                   .shape = n->dst,
+                                   .zero_point = (uint8_t)n->q.zero_point,
+                                   .step = round_up((size_t)n->dst.c, QB_BLOCK),
+                                   .offset = *end};
+    t->bytes = round_up((size_t)width * t->step, 64);
+    *end += t->bytes;
+}
+
 static enum qb_status make_tensors(struct qb_native_maker *m, struct qb_error *err)
 {
     const struct qb_qgraph *const graph = m->graph;
@@ -91,7 +111,9 @@ static enum qb_status make_tensors(struct qb_native_maker *m, struct qb_error *e
     }
     size_t end = 0;
     for (int i = 0; i < graph->count; i++) {
-        if (!m->fusions[i].absorbed) {
+        if (graph->nodes[i].op == QB_QOP_CONSTANT) {
+            lay_out_constant(graph, i, &m->plan->tensors[i], &end);
+        } else if (!m->fusions[i].absorbed) {
             lay_out(&m->plan->tensors[i], &graph->nodes[i], frames[i], &end);
         }
     }
@@ -121,13 +143,12 @@ static enum qb_status make_quantize(struct qb_native_maker *m, int node, struct 
         return QB_OK;
     }
     qb_quantize_init(1.0F / q->scale, q->zero_point, args);
-    const struct qb_limits limits = limits_of(q);
-    for (int p = 0; p < 256; p++) {
-        const uint8_t code = args->table[p], raised = code < limits.low ? limits.low : code;
-        args->table[p] = raised > limits.high ? limits.high : raised;
-    }
-    /* The fast ones compute codes anew, without these limits. */
-    step->run = qb_quantize_select(q->bits ? QB_ISA_REF : m->plan->isa);
+    uint8_t want[256];
+    qb_input_table(m->graph->arithmetic, q, want);
+    /* The fast ones compute codes anew, as the table had them before. */
+    const bool same = memcmp(args->table, want, sizeof want) == 0;
+    memcpy(args->table, want, sizeof want);
+    step->run = qb_quantize_select(same ? m->plan->isa : QB_ISA_REF);
     step->args = args;
     return QB_OK;
 }
@@ -145,22 +166,52 @@ static enum qb_status make_add(struct qb_native_maker *m, int node, struct qb_na
     step->args = args;
     step->src[0] = n->src[0];
     step->src[1] = n->src[1];
-    if (graph->arithmetic == QB_ARITHMETIC_TFLITE) {
+    const enum qb_arithmetic arithmetic = graph->arithmetic;
+    if (arithmetic == QB_ARITHMETIC_TFLITE) {
         QB_TRY(qb_native_fixed_add(graph, m->fusions[node].base, m->arena, args, err));
         args->low = m->fusions[node].relu ? n->q.zero_point : 0;
         step->run = args->table ? qb_add_impls[0] : step->run;
         return QB_OK;
     }
-    args->onednn = graph->arithmetic == QB_ARITHMETIC_ONEDNN;
-    args->dst_inverse = 1.0F / n->q.scale;
-    args->zero_point = n->q.zero_point;
-    args->low = m->fusions[node].relu ? n->q.zero_point : 0;
+    *args = (struct qb_addition){.rule = arithmetic == QB_ARITHMETIC_ONEDNN ? QB_ADD_ONEDNN
+                                         : arithmetic == QB_ARITHMETIC_ORT  ? QB_ADD_ORT
+                                                                            : QB_ADD_FBGEMM,
+                                 .dst_inverse = 1.0F / n->q.scale,
+                                 .zero_point = n->q.zero_point,
+                                 .low = m->fusions[node].relu ? n->q.zero_point : 0};
     for (int s = 0; s < 2; s++) {
         const struct qb_qparams *const q = &graph->nodes[n->src[s]].q;
         args->scale[s] = q->scale;
         args->offset[s] = q->scale * (float)-q->zero_point;
         args->zero[s] = q->zero_point;
     }
+    if (arithmetic == QB_ARITHMETIC_ORT) {
+        struct qb_add sum;
+        qb_add_init(graph, m->fusions[node].base, &sum);
+        args->scale[0] = sum.ratio[0];
+        args->scale[1] = sum.ratio[1];
+        args->offset[0] = sum.fixed;
+        args->zero[0] = args->zero[1] = args->zero_point = -sum.shift;
+    }
+    return QB_OK;
+}
+
+static enum qb_status make_mul(struct qb_native_maker *m, int node, struct qb_native_step *step,
+                               struct qb_error *err)
+{
+    struct qb_product *const args = qb_native_array(m->arena, 1, sizeof *args, err);
+    struct qb_mul mul;
+    if (!args) {
+        return err->status;
+    }
+    qb_mul_init(m->graph, node, &mul);
+    *args = (struct qb_product){.zero = {mul.zero0, mul.zero1},
+                                .ratio = mul.ratio,
+                                .offset = mul.zero_point,
+                                .zero_point = -mul.shift};
+    memcpy(step->src, m->graph->nodes[node].src, sizeof step->src);
+    step->run = qb_mul_select(m->plan->isa);
+    step->args = args;
     return QB_OK;
 }
 
@@ -170,7 +221,11 @@ static enum qb_status make_pool(struct qb_native_maker *m, int node, struct qb_n
     const struct qb_qnode *const n = &m->graph->nodes[node];
     const struct qb_native_tensor *const src = &m->plan->tensors[n->src[0]], *const dst =
                                                                                  &m->plan->tensors[node];
-    const bool fbgemm = m->graph->arithmetic == QB_ARITHMETIC_FBGEMM;
+    struct qb_avgpool pool;
+    qb_avgpool_init(m->graph, node, &pool);
+    /* onednn averages raw codes. */
+    const bool raw = m->graph->arithmetic == QB_ARITHMETIC_ONEDNN;
+    const int shift = qb_activation_shift(n->q.dtype);
     struct qb_pool *const args = qb_native_array(m->arena, 1, sizeof *args, err);
     if (!args) {
         return err->status;
@@ -186,9 +241,17 @@ static enum qb_status make_pool(struct qb_native_maker *m, int node, struct qb_n
                              .src_pitch = src->pitch,
                              .dst_step = dst->step,
                              .dst_pitch = dst->pitch,
-                             .minus = fbgemm ? n->q.zero_point * n->kh * n->kw : 0,
-                             .zero_point = fbgemm ? n->q.zero_point : 0,
-                             .inverse = 1.0F / (float)(n->kh * n->kw)};
+                             .minus = raw ? 0 : pool.src.zero_point * n->kh * n->kw,
+                             .zero_point = raw           ? 0
+                                           : pool.floats ? -shift
+                                                         : n->q.zero_point,
+                             .inverse = pool.factor,
+                             .floats = pool.floats,
+                             .zero = pool.src.zero_point,
+                             .scale = pool.src.scale,
+                             .count = (float)(n->kh * n->kw),
+                             .dst_scale = n->q.scale,
+                             .offset = (float)(n->q.zero_point + shift)};
     if (m->graph->arithmetic == QB_ARITHMETIC_TFLITE && !qb_native_fixed_pool(m->graph, node, args)) {
         return qb_fail(err, QB_EUNSUPPORTED,
                        "node %s: the native engine has no average of windows of %dx%d in arithmetic tflite; "
@@ -217,6 +280,21 @@ static enum qb_status make_relu(struct qb_native_maker *m, int node, int src, st
     return QB_OK;
 }
 
+/* A ReLU with a scale or zero point of its own: `packed` is the code of every code. */
+static enum qb_status make_recode(struct qb_native_maker *m, int node, struct qb_native_step *step,
+                                  struct qb_error *err)
+{
+    uint8_t *const table = qb_native_array(m->arena, 256, 1, err);
+    if (!table) {
+        return err->status;
+    }
+    qb_relu_table(m->graph, node, table);
+    step->src[0] = m->graph->nodes[node].src[0];
+    step->packed = table;
+    step->run = &qb_recode_ref;
+    return QB_OK;
+}
+
 /* Kernels clamp codes to 0..255; does the tensor that a step has made have fewer? */
 static bool needs_limits(const struct qb_native_maker *m, const struct qb_native_step *step)
 {
@@ -241,10 +319,15 @@ static enum qb_status make_step(struct qb_native_maker *m, int node, struct qb_n
     case QB_QOP_CONV:
     case QB_QOP_DENSE: return qb_native_make_conv(m, node, step, err);
     case QB_QOP_ADD: return make_add(m, node, step, err);
-    case QB_QOP_RELU: return make_relu(m, node, m->graph->nodes[node].src[0], step, err);
+    case QB_QOP_RELU: {
+        const int src = m->graph->nodes[node].src[0];
+        return qb_qparams_equal(&m->graph->nodes[src].q, &m->graph->nodes[node].q)
+                   ? make_relu(m, node, src, step, err)
+                   : make_recode(m, node, step, err);
+    }
     case QB_QOP_AVGPOOL: return make_pool(m, node, step, err);
-    case QB_QOP_MUL:
-    case QB_QOP_CONSTANT:
+    case QB_QOP_MUL: return make_mul(m, node, step, err);
+    case QB_QOP_CONSTANT: /* no step */
     case QB_QOP_QUANTIZE:
     case QB_QOP_DEQUANTIZE: break;
     }
@@ -325,7 +408,7 @@ enum qb_status qb_native_plan_make(const struct qb_qgraph *graph, enum qb_isa is
     struct qb_native_maker maker = {.graph = graph, .fusions = fusions, .arena = arena, .plan = &plan};
     QB_TRY(make_tensors(&maker, err));
     for (int i = 0; i < graph->count; i++) {
-        if (!fusions[i].absorbed) {
+        if (!fusions[i].absorbed && graph->nodes[i].op != QB_QOP_CONSTANT) {
             QB_TRY(make_step(&maker, i, &plan.steps[plan.count], err));
             const struct qb_native_step *const made = &plan.steps[plan.count];
             place(&plan, &plan.steps[plan.count++]);
@@ -355,6 +438,10 @@ void qb_native_plan_prepare(const struct qb_native_plan *plan, uint8_t *workspac
         const struct qb_native_tensor *const t = &plan->tensors[i];
         if (t->used) {
             memset(workspace + t->offset, t->zero_point, t->bytes);
+        }
+        for (size_t at = 0; plan->graph->nodes[i].op == QB_QOP_CONSTANT && at + t->step <= t->bytes;
+             at += t->step) {
+            memcpy(workspace + t->offset + at, plan->graph->nodes[i].codes, (size_t)t->shape.c);
         }
     }
 }
@@ -391,12 +478,20 @@ void qb_native_plan_step(const struct qb_native_plan *plan, const struct qb_nati
         ((const struct qb_add_impl *)s->run)
             ->run(s->args, rows, bytes, from, a->pitch, second, b->pitch, to, dst->pitch);
         break;
+    case QB_QOP_MUL:
+        ((const struct qb_mul_impl *)s->run)
+            ->run(s->args, rows, bytes, from, a->pitch, second, b->pitch, to, dst->pitch);
+        break;
     case QB_QOP_RELU:
+        if (s->packed) {
+            ((const struct qb_recode_impl *)s->run)
+                ->run(s->packed, rows, bytes, from, a->pitch, to, dst->pitch);
+            break;
+        }
         ((const struct qb_relu_impl *)s->run)
             ->run(*(const struct qb_limits *)s->args, rows, bytes, from, a->pitch, to, dst->pitch);
         break;
     case QB_QOP_AVGPOOL: ((const struct qb_avgpool_impl *)s->run)->run(s->args, from, to); break;
-    case QB_QOP_MUL:
     case QB_QOP_CONSTANT:
     case QB_QOP_QUANTIZE:
     case QB_QOP_DEQUANTIZE: break;

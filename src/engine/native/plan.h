@@ -18,7 +18,9 @@
 #include "kernels/add/add.h"
 #include "kernels/avgpool/avgpool.h"
 #include "kernels/conv/conv.h"
+#include "kernels/mul/mul.h"
 #include "kernels/quantize/quantize.h"
+#include "kernels/recode/recode.h"
 #include "kernels/relu/relu.h"
 #include "quant/qgraph.h"
 

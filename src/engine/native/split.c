@@ -130,12 +130,12 @@ static enum qb_status cut(struct qb_native_plan *plan, enum axis axis, struct ra
     case QB_QOP_AVGPOOL: return cut_pool(range, arena, part, err);
     case QB_QOP_INPUT: part->image = first * (size_t)dst->shape.w * (size_t)dst->shape.c; break;
     case QB_QOP_ADD:
+    case QB_QOP_MUL:
     case QB_QOP_RELU:
         for (int i = 0; i < 2; i++) {
             part->from[i] += part->src[i] >= 0 ? first * plan->tensors[part->src[i]].pitch : 0;
         }
         break;
-    case QB_QOP_MUL:
     case QB_QOP_CONSTANT:
     case QB_QOP_QUANTIZE:
     case QB_QOP_DEQUANTIZE: break;

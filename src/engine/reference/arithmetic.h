@@ -116,10 +116,10 @@ void qb_requant_run(const struct qb_requant *requant, const int32_t *acc, const 
 struct qb_add {
     enum qb_arithmetic arithmetic;
     bool relu;
-    float src0[256];   /* the value; ort: the code, outside form */
-    float src1[256];   /* the value; ort: fma(q1', r1, c) */
-    float ratio;       /* ort: r0 */
-    float dst_inverse; /* 1 / sy */
+    float src0[256];       /* the value; ort: the code, outside form */
+    float src1[256];       /* the value; ort: fma(q1', r1, c) */
+    float ratio[2], fixed; /* ort: r0, r1, c */
+    float dst_inverse;     /* 1 / sy */
     int32_t zero_point;
     int32_t low, high;               /* as in qb_requant */
     int32_t shift;                   /* ort: outside code = inside code + shift */

@@ -34,7 +34,9 @@ static void add_init(const struct qb_qparams src[2], const struct qb_qparams *ds
     const float ratio0 = src[0].scale / dst->scale, ratio1 = src[1].scale / dst->scale;
     const float fixed =
         outside_zero(dst) - fmaf(ratio0, outside_zero(&src[0]), ratio1 * outside_zero(&src[1]));
-    add->ratio = ratio0;
+    add->ratio[0] = ratio0;
+    add->ratio[1] = ratio1;
+    add->fixed = fixed;
     add->shift = qb_activation_shift(dst->dtype);
     for (int code = 0; code < 256; code++) {
         add->src0[code] = (float)(code + qb_activation_shift(src[0].dtype));
@@ -48,7 +50,7 @@ static void add(const struct qb_add *add, const uint8_t *src0, const uint8_t *sr
     const int32_t low = add->relu ? add->zero_point : 0;
     for (size_t i = 0; i < count; i++) {
         dst[i] =
-            qb_round_then_add(fmaf(add->src0[src0[i]], add->ratio, add->src1[src1[i]]), -add->shift, low);
+            qb_round_then_add(fmaf(add->src0[src0[i]], add->ratio[0], add->src1[src1[i]]), -add->shift, low);
     }
 }
 
