@@ -267,6 +267,20 @@ static double now(void)
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
+/* Arithmetic tflite refuses multipliers of 1 and more, which some random networks have. */
+static bool has_multipliers(const struct net *net)
+{
+    for (int i = 0; net->graph.arithmetic == QB_ARITHMETIC_TFLITE && i < net->graph.count; i++) {
+        const struct qb_qnode *const n = &net->nodes[i];
+        for (int k = 0; k < n->wei_scale_count; k++) {
+            if (net->nodes[n->src[0]].q.scale * n->wei_scales[k] >= n->q.scale) {
+                return false;
+            }
+        }
+    }
+    return true;
+}
+
 static void random_networks(void **state)
 {
     (void)state;
@@ -278,7 +292,9 @@ static void random_networks(void **state)
         if ((first_seed + count) % 3 == 0) {
             net_narrow(&net);
         }
-        compare(&net, first_seed + count);
+        if (has_multipliers(&net)) {
+            compare(&net, first_seed + count);
+        }
         net_free(&net);
         count++;
     } while (seconds > 0.0 ? now() < end : count < NETWORKS);
