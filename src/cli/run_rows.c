@@ -73,7 +73,7 @@ static void no_numbers(struct qb_row *row)
     row->disturbed = row->images_per_s = row->roof_gmacs = row->roof_share = row->speedup = row->noise_floor =
         NAN;
     row->samples = 0;
-    row->calibration_mean = row->calibration_sd = NAN;
+    row->calibration_mean = row->calibration_sd = row->published = NAN;
 }
 
 static enum qb_status fill_row(const struct run *run, const struct run_entry *entry, int batch,
@@ -131,6 +131,22 @@ static enum qb_status make_run_id(struct run *run, struct qb_error *err)
     return QB_OK;
 }
 
+/* What the experiment says about the scheme now: not part of the key, so a stored row may have other words.
+ */
+static void fill_published(const struct run *run, struct qb_row *row)
+{
+    row->published = NAN;
+    row->published_source[0] = row->published_why[0] = 0;
+    for (size_t i = 0; i < run->plan.published_count; i++) {
+        const struct qb_published *const p = &run->plan.published[i];
+        if (strcmp(p->scheme, row->scheme) == 0) {
+            row->published = p->accuracy;
+            snprintf(row->published_source, sizeof row->published_source, "%s", p->source);
+            snprintf(row->published_why, sizeof row->published_why, "%s", p->why);
+        }
+    }
+}
+
 /* Rows that are stored already; `all`: failed and skipped ones too. They become rows of this run. */
 static enum qb_status take_stored(struct run *run, bool all, struct qb_error *err)
 {
@@ -142,6 +158,7 @@ static enum qb_status take_stored(struct run *run, bool all, struct qb_error *er
             if (found && (all || stored.status == QB_ROW_OK)) {
                 memcpy(stored.run, row->run, sizeof stored.run);
                 *row = stored;
+                fill_published(run, row);
                 QB_TRY(qb_store_put(run->store, row, err));
             }
         }
@@ -166,6 +183,7 @@ enum qb_status run_rows_prepare(struct run *run, struct qb_error *err)
     for (size_t i = 0; i < run->entry_count; i++) {
         for (size_t b = 0; b < batches; b++) {
             memcpy(run->entries[i].rows[b].run, run->id, sizeof run->id);
+            fill_published(run, &run->entries[i].rows[b]);
         }
     }
     return run->fresh ? QB_OK : take_stored(run, false, err);

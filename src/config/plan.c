@@ -301,6 +301,51 @@ static enum qb_status take_schemes(struct loading *in)
     return QB_OK;
 }
 
+static const struct qb_scheme *find_plan_scheme(const struct qb_plan *plan, const char *name)
+{
+    for (size_t i = 0; i < plan->scheme_count; i++) {
+        if (strcmp(plan->schemes[i].name, name) == 0) {
+            return &plan->schemes[i];
+        }
+    }
+    return NULL;
+}
+
+static enum qb_status take_published(struct loading *in)
+{
+    struct qb_plan *const plan = &in->plan;
+    const unsigned count = in->raw->published_count;
+    plan->published = qb_arena_array(plan->arena, count, sizeof *plan->published);
+    if (!plan->published) {
+        return qb_fail_memory(in->err, count * sizeof *plan->published);
+    }
+    for (unsigned i = 0; i < count; i++) {
+        const struct qb_raw_published *const raw = &in->raw->published[i];
+        struct qb_published *const to = &plan->published[i];
+        char path[PATH_TEXT], key[PATH_TEXT + 16], found[QB_YAML_QUOTED];
+        entry_path("published", i, path);
+        const struct qb_scheme *const scheme = find_plan_scheme(plan, raw->scheme);
+        if (!scheme) {
+            return qb_yaml_fail(&in->doc, in->err, path,
+                                "scheme '%s' is not among the schemes of this experiment",
+                                qb_yaml_quote(raw->scheme, found));
+        }
+        for (unsigned k = 0; k < i; k++) {
+            if (strcmp(plan->published[k].scheme, scheme->name) == 0) {
+                return qb_yaml_fail(&in->doc, in->err, path, "scheme '%s' is listed twice", scheme->name);
+            }
+        }
+        snprintf(key, sizeof key, "%s.accuracy", path);
+        QB_TRY(take_double(in, key, &raw->accuracy, 0, 0, 100, &to->accuracy));
+        to->accuracy /= 100;
+        to->scheme = scheme->name;
+        QB_TRY(take_text(in, raw->source, &to->source));
+        QB_TRY(take_text(in, raw->why ? raw->why : "", &to->why));
+    }
+    plan->published_count = count;
+    return QB_OK;
+}
+
 /* ---- the cross product ---- */
 
 static bool excludes(const struct qb_raw_exclusion *rule, const struct qb_plan_entry *entry)
@@ -408,6 +453,9 @@ enum qb_status qb_plan_load(const char *path, const char *const *scheme_dirs, co
     }
     if (status == QB_OK) {
         status = take_schemes(&in);
+    }
+    if (status == QB_OK) {
+        status = take_published(&in);
     }
     if (status == QB_OK) {
         status = cross(&in);

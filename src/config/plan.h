@@ -20,6 +20,15 @@ struct qb_plan_entry {
     int threads;        /* 1.. */
 };
 
+/* What others published for a scheme on the experiment's model, to stand beside the measurement. */
+enum { QB_PUBLISHED_SOURCE = 159, QB_PUBLISHED_WHY = 511 };
+struct qb_published {
+    const char *scheme; /* of the plan */
+    double accuracy;    /* fraction */
+    const char *source; /* whose figure it is */
+    const char *why;    /* what explains a difference; "" when nothing does */
+};
+
 enum { QB_MAX_CALIBRATION_SETS = 50 };
 
 struct qb_plan {
@@ -47,7 +56,9 @@ struct qb_plan {
     } measure;
     struct qb_scheme *schemes;
     size_t scheme_count;
-    bool crossed;                  /* schemes come with several bit widths */
+    bool crossed; /* schemes come with several bit widths */
+    struct qb_published *published;
+    size_t published_count;
     struct qb_plan_entry *entries; /* the cross product less the exclusions, in file order */
     size_t entry_count;
 };

@@ -1,6 +1,8 @@
 /* The keys of an experiment file (docs/configs.md): see plan_schema.h. */
 #include "config/plan_schema.h"
 
+#include "config/plan.h"
+
 enum {
     NEEDED = CYAML_FLAG_STRICT,
     OPTION = CYAML_FLAG_STRICT | CYAML_FLAG_OPTIONAL,
@@ -42,11 +44,22 @@ static const cyaml_schema_field_t exclusion_fields[] = {
     CYAML_FIELD_END,
 };
 
+static const cyaml_schema_field_t published_fields[] = {
+    CYAML_FIELD_STRING_PTR("scheme", NEEDED, struct qb_raw_published, scheme, 1, MAX_NAME),
+    CYAML_FIELD_FLOAT("accuracy", NEEDED, struct qb_raw_published, accuracy),
+    CYAML_FIELD_STRING_PTR("source", NEEDED, struct qb_raw_published, source, 1, QB_PUBLISHED_SOURCE),
+    CYAML_FIELD_STRING_PTR("why", OPTION, struct qb_raw_published, why, 0, QB_PUBLISHED_WHY),
+    CYAML_FIELD_END,
+};
+
 static const cyaml_schema_value_t path_entry = {CYAML_VALUE_STRING(CYAML_FLAG_POINTER, char, 1, MAX_PATH)};
 static const cyaml_schema_value_t name_entry = {CYAML_VALUE_STRING(CYAML_FLAG_POINTER, char, 1, MAX_NAME)};
 static const cyaml_schema_value_t int_entry = {CYAML_VALUE_INT(CYAML_FLAG_DEFAULT, int)};
 static const cyaml_schema_value_t exclusion_entry = {
     CYAML_VALUE_MAPPING(CYAML_FLAG_DEFAULT, struct qb_raw_exclusion, exclusion_fields)};
+
+static const cyaml_schema_value_t published_entry = {
+    CYAML_VALUE_MAPPING(CYAML_FLAG_DEFAULT, struct qb_raw_published, published_fields)};
 
 static const cyaml_schema_field_t bits_fields[] = {
     CYAML_FIELD_SEQUENCE("weights", OPTION_LIST, struct qb_raw_bits, weights, &int_entry, 1, MAX_LIST),
@@ -69,6 +82,8 @@ static const cyaml_schema_field_t plan_fields[] = {
     CYAML_FIELD_STRING_PTR("impl", OPTION, struct qb_raw_plan, impl, 1, MAX_PATH),
     CYAML_FIELD_MAPPING("measure", OPTION, struct qb_raw_plan, measure, measure_fields),
     CYAML_FIELD_SEQUENCE("exclude", OPTION_LIST, struct qb_raw_plan, exclude, &exclusion_entry, 0, MAX_LIST),
+    CYAML_FIELD_SEQUENCE("published", OPTION_LIST, struct qb_raw_plan, published, &published_entry, 0,
+                         MAX_LIST),
     CYAML_FIELD_END,
 };
 

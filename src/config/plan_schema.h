@@ -10,6 +10,11 @@ struct qb_raw_exclusion {
     int *threads;
 };
 
+struct qb_raw_published {
+    char *scheme, *source, *why;
+    double accuracy;
+};
+
 struct qb_raw_data {
     char *dir;
     int *images;
@@ -42,6 +47,8 @@ struct qb_raw_plan {
     struct qb_raw_measure measure;
     struct qb_raw_exclusion *exclude;
     uint32_t exclude_count;
+    struct qb_raw_published *published;
+    uint32_t published_count;
 };
 
 extern const cyaml_schema_value_t qb_plan_schema;

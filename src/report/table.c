@@ -10,6 +10,7 @@
 
 #include "measure/roof.h"
 #include "measure/stats.h"
+#include "report/published.h"
 #include "report/sets.h"
 
 const char *const table_titles[COLUMNS] = {
@@ -18,6 +19,7 @@ const char *const table_titles[COLUMNS] = {
     "activations",
     "observer",
     "top-1 % [95 %]",
+    "published %",
     "vs FP32 (p)",
     "calibration sets: mean, SD",
     "vs best (p)",
@@ -282,10 +284,10 @@ static const struct qb_row *scored_row(const struct table *t)
     return t->lines[0].first;
 }
 
-/* Five sentences at most about each row, and some about all. */
+/* Six sentences at most about each row, and some about all. */
 static size_t max_notes(size_t rows)
 {
-    return 5 * rows + 8;
+    return 6 * rows + 9;
 }
 
 /* Names each group of schemes that came to one integer network. */
@@ -401,6 +403,16 @@ static void make_notes(struct table *t, const struct qb_row *rows, size_t count)
             note(t, "%s", sets[i]);
         }
     }
+    for (size_t i = 0; i < t->count; i++) {
+        const char *const published = table_published_note(t, i);
+        if (published) {
+            note(t, "%s", published);
+        }
+    }
+    const char *const other = table_published_warning(t);
+    if (other) {
+        note(t, "%s", other);
+    }
     note_roofs(t);
     note_noise(t);
     for (size_t i = 0; i < t->count; i++) {
@@ -444,6 +456,7 @@ enum qb_status table_build(const struct qb_row *rows, size_t count, struct table
     if (status == QB_OK) {
         status = table_fill_sets(&t, err);
     }
+    table_fill_published(&t);
     if (status == QB_OK) {
         status = format_lines(&t, err);
     }

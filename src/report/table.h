@@ -16,6 +16,7 @@ enum {
     COL_ACTIVATIONS,
     COL_OBSERVER,
     COL_TOP1,
+    COL_PUBLISHED,
     COL_VS_FP32,
     COL_SETS,
     COL_VS_BEST,

@@ -40,6 +40,9 @@ struct qb_row {
     int calibration_sets;
     char set_correct[512];                   /* "8675 8671 8668" */
     double calibration_mean, calibration_sd; /* of the accuracy over the sets, fractions */
+    /* what others published for this scheme, as the experiment says */
+    double published; /* fraction; NAN: nothing */
+    char published_source[160], published_why[512];
     char logits_hash[17];
     char exact[4];             /* "=" equals the reference arithmetic, "~" approximate */
     int64_t changed;           /* predictions that differ from the exact ones; -1 unknown */

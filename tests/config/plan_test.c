@@ -149,6 +149,16 @@ static void test_shipped(void **state)
     qbt_ok(qb_plan_load(qbt_source("configs/schemes.yaml"), scheme_dirs, engines, &plan, &err), &err);
     assert_int_equal(plan.scheme_count, count);
     assert_int_equal(plan.entry_count, 2 * count - 1);
+    /* And published.yaml does so on other weights. */
+    struct qb_plan published;
+    qbt_ok(qb_plan_load(qbt_source("configs/published.yaml"), scheme_dirs, engines, &published, &err), &err);
+    assert_int_equal(published.published_count, 4);
+    assert_float_equal(published.published[1].accuracy, 0.8558, 1e-12);
+    assert_int_equal(published.scheme_count, plan.scheme_count);
+    for (size_t i = 0; i < plan.scheme_count; i++) {
+        assert_string_equal(published.schemes[i].name, plan.schemes[i].name);
+    }
+    qb_plan_free(&published);
     qb_plan_free(&plan);
     qb_arena_destroy(arena);
 }
@@ -224,6 +234,15 @@ static void test_errors(void **state)
          "e.yaml:19: exclude[0]: unknown key 'engines'"},
         {"{ engine: reference, threads: 2 }", "{ isa: best }\n  - { isa: avx2 }",
          "e.yaml:18: exclude: every combination is excluded"},
+        {"impl: fastest", "published: [{ scheme: mse, accuracy: 87, source: a }]",
+         "e.yaml:16: published[0]: scheme 'mse' is not among the schemes of this experiment"},
+        {"impl: fastest", "published: [{ scheme: fp32, accuracy: 101, source: a }]",
+         "e.yaml:16: published[0].accuracy: 101 is out of range, expected 0 to 100"},
+        {"impl: fastest", "published: [{ scheme: fp32, accuracy: 87 }]",
+         "e.yaml:16: published[0]: key 'source' is missing"},
+        {"impl: fastest",
+         "published: [{ scheme: fp32, accuracy: 87, source: a }, { scheme: fp32, accuracy: 88, source: b }]",
+         "e.yaml:16: published[1]: scheme 'fp32' is listed twice"},
         {"impl: fastest", "impl: ''", "e.yaml:16: impl: expected a text of 1 to 1023 bytes"},
     };
     for (size_t i = 0; i < sizeof changes / sizeof *changes; i++) {

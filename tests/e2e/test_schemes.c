@@ -161,10 +161,12 @@ static void write_experiment(const char *file, const char *text)
 static void identical_networks_are_scored_once(void **state)
 {
     (void)state;
-    write_experiment("twins.yaml", "name: twins\nmodel: models/resnet8.onnx\ndata: { images: 64 }\n"
-                                   "calibration: { per_class: 1 }\n"
-                                   "schemes: [per_channel, fbgemm, fbgemm_minmax]\nengines: [native]\n"
-                                   "measure: { rounds: 6, epoch_ms: 0.01, seconds: 0.1, control: false }\n");
+    write_experiment("twins.yaml",
+                     "name: twins\nmodel: models/resnet8.onnx\ndata: { images: 64 }\n"
+                     "calibration: { per_class: 1 }\n"
+                     "schemes: [per_channel, fbgemm, fbgemm_minmax]\nengines: [native]\n"
+                     "published: [{ scheme: fbgemm, accuracy: 12.5, source: nobody, why: none }]\n"
+                     "measure: { rounds: 6, epoch_ms: 0.01, seconds: 0.1, control: false }\n");
     struct e2e_result r = e2e_run("QB_DATA_DIR=", "run twins.yaml --results twins");
     assert_int_equal(r.code, 0);
     assert_non_null(strstr(r.err, "fbgemm_minmax has the integer network of per_channel"));
@@ -176,6 +178,7 @@ static void identical_networks_are_scored_once(void **state)
         rows++;
     }
     assert_int_equal(rows, 4); /* the header, and every row */
+    assert_non_null(strstr(csv.out, ",0.125,nobody,none,"));
     e2e_free(&csv);
     e2e_free(&r);
 }

@@ -247,6 +247,42 @@ static void widths_make_a_map(void **state)
               "no scheme was measured with several");
 }
 
+static void set_published(struct qb_row *row, double accuracy, const char *why)
+{
+    row->published = accuracy;
+    snprintf(row->published_source, sizeof row->published_source, "them");
+    snprintf(row->published_why, sizeof row->published_why, "%s", why);
+}
+
+static void published_figures_stand_beside_ours(void **state)
+{
+    (void)state;
+    struct qb_row rows[] = {fp32_row(1), make_row("a", "onednn", 1, 90, 8665, 0.02),
+                            make_row("a", "native", 1, 30, 8665, 0.02),
+                            make_row("b", "native", 1, 30, 8650, 0.02)};
+    set_published(&rows[0], 0.8719, "");
+    set_published(&rows[1], 0.8558, "Another draw.");
+    set_published(&rows[2], 0.8558, "Another draw.");
+    char *text = render(rows, 4, QB_REPORT_TEXT);
+    assert_non_null(strstr(text, "published %"));
+    assert_non_null(strstr(text, "* Published for a: 85.58 % (them); here 86.65 %. Another draw.\n"));
+    int notes = 0; /* one a scheme, whatever the engines */
+    for (size_t i = 0; text[i]; i++) {
+        notes += strncmp(text + i, "Published for a:", 16) == 0;
+    }
+    assert_int_equal(notes, 1);
+    assert_non_null(strstr(text, "* Published for fp32: 87.19 % (them); here 87.19 %.\n"));
+    assert_null(strstr(text, "another network"));
+    free(text);
+    rows[0].published = 0.8890;
+    text = render(rows, 4, QB_REPORT_TEXT);
+    assert_non_null(strstr(text, "FP32 has 87.19 % here and 88.90 % where the figures were published"));
+    free(text);
+    text = render(&rows[3], 1, QB_REPORT_TEXT);
+    assert_null(strstr(text, "ublished"));
+    free(text);
+}
+
 static void failed_rows_come_last_with_their_reason(void **state)
 {
     (void)state;
@@ -413,6 +449,7 @@ int main(void)
         cmocka_unit_test(identical_networks_share_a_line),
         cmocka_unit_test(calibration_sets_are_compared_in_pairs),
         cmocka_unit_test(widths_make_a_map),
+        cmocka_unit_test(published_figures_stand_beside_ours),
         cmocka_unit_test(failed_rows_come_last_with_their_reason),
         cmocka_unit_test(synthetic_data_shows_no_accuracy),
         cmocka_unit_test(impossible_roof_is_flagged),
