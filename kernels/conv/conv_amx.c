@@ -289,12 +289,8 @@ static void sweep(struct sweep *s, struct qb_amx_cursor *k, int block, int toget
         .comp = (const int32_t *)(const void *)(packed + p->comp) + first,
         .minus_zw = c->wei_zero_points ? (const int32_t *)(const void *)(packed + p->minus_zw) + first : NULL,
     };
-    k->available = k->pixel = k->column = k->y = k->segment_number = 0;
-    k->advance = QB_AMX_UNIT / together;
-    k->units = (k->pixels + k->advance - 1) / k->advance;
-    k->pixel_sums = (size_t)together * QB_BLOCK;
     k->segment = s->segment;
-    qb_amx_find_segment(k);
+    qb_amx_cursor_start(k, together);
     if (p->form == QB_AMX_ROTATE) {
         sweep_rotate(s, k);
     } else if (together == 2) {

@@ -4,34 +4,39 @@
 
 #include "kernels/conv/conv_amx.h"
 
-/* The next unit of the tail. Segments are finished in the order in which they are filled. */
+/* From one unit to the next: int32, bytes, bytes, pixels. */
+struct qb_amx_move {
+    size_t acc, dst, res, sums;
+};
+
+/* Segments are finished in the order in which they are filled. */
 struct qb_amx_cursor {
-    const struct qb_conv *conv;
+    /* The next unit. */
     qb_amx_unit_fn *unit;
     struct qb_amx_tail tail;
-    int available;       /* units whose sums are there */
-    int units;           /* of a segment */
-    int pixels, advance; /* of a segment, of a unit */
-    int pixel;           /* of the segment */
-    size_t pixel_sums;   /* int32 of a pixel */
     const int32_t *acc;
     uint8_t *dst;
     const uint8_t *res;
     const int32_t *sums;
+    int available;              /* units whose sums are there */
+    int units, left;            /* of a segment, of this one */
+    struct qb_amx_move move[2]; /* to the last unit of a segment, to others */
     /* Where segments are: column of tiles, row; rows are the inner loop for ROTATE. */
+    const struct qb_conv *conv;
+    int pixels; /* of a segment */
     int column, y, columns, rows;
-    bool by_rows;
-    int segment_number; /* of BLOCKS and ROTATE, modulo QB_AMX_SEGMENTS */
+    bool by_rows, linear;
+    int number; /* of the segment, modulo QB_AMX_SEGMENTS; LINEAR: the row */
+    size_t segment, channels;
     const int32_t *first_acc;
-    size_t segment;
-    bool linear;
     uint8_t *first_dst;
-    const uint8_t *first_res;
-    const int32_t *first_sums;
+    const uint8_t *first_res;  /* NULL: no residual */
+    const int32_t *first_sums; /* NULL: no zero points of weights */
 };
 
-/* Sets acc, dst, res and sums from the place of the segment. */
-void qb_amx_find_segment(struct qb_amx_cursor *cursor);
+/* The place is the first segment of `together` blocks of channels; all below `linear`, tail and unit are set.
+ */
+void qb_amx_cursor_start(struct qb_amx_cursor *cursor, int together);
 /* Does the next unit; one must be available. */
 void qb_amx_next_unit(struct qb_amx_cursor *cursor);
 

@@ -44,6 +44,7 @@ struct kind {
     int Q;            /* blocks */
     bool zero_points; /* false: of src, wei and dst are all 0 */
     bool high;        /* false: the convolution's own code needs no upper clamp */
+    bool offset;      /* false: quick_offset is 0 */
 };
 
 /* Accumulators as the rules want them. */
@@ -125,7 +126,8 @@ QB_INLINE void add_unit(struct kind kind, bool tensor, const struct qb_amx_tail 
     const __m512 low = _mm512_set1_ps(tail->conv_low), high = _mm512_set1_ps(tail->conv_high),
                  plus = _mm512_set1_ps(ROUND), minus = _mm512_set1_ps(-ROUND),
                  quick_conv = _mm512_set1_ps(tail->quick_conv), quick_res = _mm512_set1_ps(tail->quick_res),
-                 offset = _mm512_set1_ps(tail->quick_offset), integer = _mm512_set1_ps(-INTEGER);
+                 offset = _mm512_set1_ps(tail->quick_offset), integer = _mm512_set1_ps(-INTEGER),
+                 shifted = _mm512_set1_ps(-INTEGER * tail->quick_res);
     const __m512i bits = _mm512_set1_epi32(INTEGER_BITS);
     __m512 v[QB_AMX_UNIT], r[QB_AMX_UNIT];
     __m512i codes[QB_AMX_UNIT];
@@ -135,9 +137,11 @@ QB_INLINE void add_unit(struct kind kind, bool tensor, const struct qb_amx_tail 
         const __m512i code = _mm512_cvtepu8_epi32(_mm_loadu_si128(from));
         r[n] = _mm512_castsi512_ps(_mm512_or_si512(code, bits));
     }
-    EACH
-    {
-        r[n] = _mm512_add_ps(r[n], integer);
+    if (kind.offset) {
+        EACH
+        {
+            r[n] = _mm512_add_ps(r[n], integer);
+        }
     }
     scaled(kind, tensor, v, t, acc, sums);
     EACH
@@ -156,7 +160,8 @@ QB_INLINE void add_unit(struct kind kind, bool tensor, const struct qb_amx_tail 
     }
     EACH
     {
-        r[n] = _mm512_fmadd_ps(quick_res, r[n], offset);
+        /* Without an offset: quick_res * (2^23 + code) - quick_res * 2^23, one rounding all the same. */
+        r[n] = _mm512_fmadd_ps(quick_res, r[n], kind.offset ? offset : shifted);
     }
     EACH
     {
@@ -188,27 +193,32 @@ QB_INLINE void value_unit(enum qb_tail_form form, struct kind kind, const struct
     put(kind, t, codes, dst);
 }
 
-#define UNIT(name, Q, zero_points, high, call)                                                               \
+#define UNIT(name, Q, zero_points, high, offset, call)                                                       \
     static void name##_##Q(const struct qb_amx_tail *t, const int32_t *acc, uint8_t *dst,                    \
                            const uint8_t *res, const int32_t *sums)                                          \
     {                                                                                                        \
-        const struct kind kind = {Q, zero_points, high};                                                     \
+        const struct kind kind = {Q, zero_points, high, offset};                                             \
         (void)res, (void)sums;                                                                               \
         call;                                                                                                \
     }
 /* NAME[0] and NAME[1]: for one and two blocks. */
-#define UNITS(name, zero_points, high, call)                                                                 \
-    UNIT(name, 1, zero_points, high, call)                                                                   \
-    UNIT(name, 2, zero_points, high, call) static qb_amx_unit_fn *const name[2] = {name##_1, name##_2};
-#define VALUES(name, form) UNITS(name, true, true, value_unit(form, kind, t, acc, dst, res, sums))
+#define UNITS(name, zero_points, high, offset, call)                                                         \
+    UNIT(name, 1, zero_points, high, offset, call)                                                           \
+    UNIT(name, 2, zero_points, high, offset, call)                                                           \
+    static qb_amx_unit_fn *const name[2] = {name##_1, name##_2};
+#define ADDS(name, high, offset)                                                                             \
+    UNITS(name, false, high, offset, add_unit(kind, false, t, acc, dst, res, sums))
+#define VALUES(name, form) UNITS(name, true, true, true, value_unit(form, kind, t, acc, dst, res, sums))
 
-UNITS(codes_plain, false, true, codes_unit(kind, false, t, acc, dst, sums))
-UNITS(add_plain, false, false, add_unit(kind, false, t, acc, dst, res, sums))
-UNITS(add_plain_high, false, true, add_unit(kind, false, t, acc, dst, res, sums))
-UNITS(codes, true, true, codes_unit(kind, false, t, acc, dst, sums))
-UNITS(add, true, true, add_unit(kind, false, t, acc, dst, res, sums))
-UNITS(tensor, true, true, codes_unit(kind, true, t, acc, dst, sums))
-UNITS(tensor_add, true, true, add_unit(kind, true, t, acc, dst, res, sums))
+UNITS(codes_plain, false, true, true, codes_unit(kind, false, t, acc, dst, sums))
+ADDS(add_plain, false, false)
+ADDS(add_plain_offset, false, true)
+ADDS(add_plain_high, true, false)
+ADDS(add_plain_high_offset, true, true)
+UNITS(codes, true, true, true, codes_unit(kind, false, t, acc, dst, sums))
+UNITS(add, true, true, true, add_unit(kind, false, t, acc, dst, res, sums))
+UNITS(tensor, true, true, true, codes_unit(kind, true, t, acc, dst, sums))
+UNITS(tensor_add, true, true, true, add_unit(kind, true, t, acc, dst, res, sums))
 VALUES(add_long, QB_FORM_FBGEMM_ADD_LONG)
 VALUES(tensor_add_long, QB_FORM_TENSOR_ADD_LONG)
 VALUES(onednn, QB_FORM_ONEDNN)
@@ -229,14 +239,22 @@ static bool needs_high(const struct qb_tail *t)
              t->quick_conv * t->conv_high + t->quick_offset >= 256.0F);
 }
 
+static qb_amx_unit_fn *plain_add(const struct qb_tail *t, int two)
+{
+    const bool offset = t->quick_offset != 0.0F;
+    if (needs_high(t)) {
+        return offset ? add_plain_high_offset[two] : add_plain_high[two];
+    }
+    return offset ? add_plain_offset[two] : add_plain[two];
+}
+
 qb_amx_unit_fn *qb_amx_unit(const struct qb_conv *c, int blocks)
 {
     const bool plain = qb_amx_plain(c);
     const int two = blocks == 2;
     switch (qb_tail_form(&c->tail)) {
     case QB_FORM_FBGEMM: return plain ? codes_plain[two] : codes[two];
-    case QB_FORM_FBGEMM_ADD:
-        return !plain ? add[two] : needs_high(&c->tail) ? add_plain_high[two] : add_plain[two];
+    case QB_FORM_FBGEMM_ADD: return plain ? plain_add(&c->tail, two) : add[two];
     case QB_FORM_FBGEMM_ADD_LONG: return add_long[two];
     case QB_FORM_TENSOR: return tensor[two];
     case QB_FORM_TENSOR_ADD: return tensor_add[two];

@@ -22,9 +22,10 @@ static void an_image_of_resnet8(void **state)
     tile_counts_take();
     qbt_ok(qb_engine_run(engine, image, 1, logits, &err), &err);
     const struct tile_counts c = tile_counts_take();
-    print_message("%s\n%ld dot products, %ld of 8 rows or fewer; %ld loads, %ld of their rows on two cache lines; "
-                  "%ld stores; %ld configurations\n",
-                  engine->implementation, c.dots, c.short_dots, c.loads, c.crossings, c.stores, c.configs);
+    print_message(
+        "%s\n%ld dot products, %ld of 8 rows or fewer; %ld loads, %ld of their rows on two cache lines; "
+        "%ld stores; %ld configurations\n",
+        engine->implementation, c.dots, c.short_dots, c.loads, c.crossings, c.stores, c.configs);
     assert_true(c.dots > 0 && c.dots <= 1300);
     assert_true(c.short_dots <= 224);
     assert_true(c.configs <= 7);
