@@ -129,6 +129,19 @@ static struct qb_at256 qb_finish256_any(const struct qb_run256 *r, const __m256i
     return at;
 }
 
+/* Takes zw times the sum of its window from every pixel; minus_zw of the 16 channels, sums from pixel `at`
+ * on. */
+QB_INLINE void qb_subtract_sums256(__m256i *acc, const int32_t *minus_zw, const int32_t *sums, int P)
+{
+    const __m256i m0 = _mm256_load_si256((const __m256i *)(const void *)minus_zw),
+                  m1 = _mm256_load_si256((const __m256i *)(const void *)(minus_zw + 8));
+    QB_REPEAT_6(p, P, {
+        const __m256i sum = _mm256_set1_epi32(sums[p]);
+        acc[2 * p] = _mm256_add_epi32(acc[2 * p], _mm256_mullo_epi32(m0, sum));
+        acc[2 * p + 1] = _mm256_add_epi32(acc[2 * p + 1], _mm256_mullo_epi32(m1, sum));
+    })
+}
+
 QB_INLINE struct qb_at256 qb_finish256_as(enum qb_tail_form form, const struct qb_run256 *r,
                                           const __m256i *acc, struct qb_at256 at, int P, size_t k)
 {

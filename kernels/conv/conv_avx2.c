@@ -1,20 +1,15 @@
 /* Convolution for AVX2 without VNNI: the choice between the two ways of conv_avx2.h.
  *
- * Weight zero points decide when weights are packed: with them there are words only. Else both are packed,
- * and every call looks at its codes: where more than one quad in ODD has an unusual top bit the call goes by
- * words. */
+ * Both are packed, and every call looks at its codes: where more than one quad in ODD has an unusual top bit
+ * the call goes by words. */
 #include <immintrin.h>
 
 #include "kernels/conv/conv_avx2.h"
 #include "kernels/conv/conv_impls.h"
+#include "kernels/conv/conv_vnni.h"
 #include "kernels/simd.h"
 
 enum { ODD = 16 };
-
-static bool takes_bytes(const struct qb_conv *c)
-{
-    return !c->wei_zero_points;
-}
 
 static size_t round64(size_t bytes)
 {
@@ -23,7 +18,7 @@ static size_t round64(size_t bytes)
 
 static size_t bytes_packed(const struct qb_conv *c)
 {
-    return takes_bytes(c) ? round64(qb_bytes_packed(c)) : 0;
+    return round64(qb_bytes_packed(c));
 }
 
 static size_t packed_bytes(const struct qb_conv *c)
@@ -33,9 +28,7 @@ static size_t packed_bytes(const struct qb_conv *c)
 
 static void pack(const struct qb_conv *c, void *packed)
 {
-    if (takes_bytes(c)) {
-        qb_bytes_pack(c, packed);
-    }
+    qb_bytes_pack(c, packed);
     qb_words_pack(c, (char *)packed + bytes_packed(c));
 }
 
@@ -49,7 +42,7 @@ static size_t most_odd(const struct qb_conv *c)
     return qb_reach_h(c) * qb_reach_w(c) * pixel_quads(c) / ODD;
 }
 
-/* Scratch: sums, quads, rows of struct qb_odd; or what words need. */
+/* Sums, quads and rows of struct qb_odd. */
 static size_t sums_bytes(const struct qb_conv *c)
 {
     return (size_t)c->dst_h * (size_t)c->dst_w * QB_BLOCK * sizeof(int32_t);
@@ -60,15 +53,16 @@ static size_t odd_bytes(const struct qb_conv *c)
     return round64(sums_bytes(c) + most_odd(c) * sizeof(struct qb_odd_quad) + (size_t)c->dst_h);
 }
 
+/* Window sums, then struct qb_odd; or what words need. */
 static size_t scratch_bytes(const struct qb_conv *c)
 {
-    const size_t words = qb_words_scratch(c), bytes = takes_bytes(c) ? odd_bytes(c) : 0;
+    const size_t words = qb_words_scratch(c), bytes = qb_vnni_scratch_bytes(c) + odd_bytes(c);
     return words > bytes ? words : bytes;
 }
 
 static const char *path(const struct qb_conv *c)
 {
-    return takes_bytes(c) ? "bytes|words" : "words";
+    return c->wei_zero_points ? "bytes+sums|words" : "bytes|words";
 }
 
 /* The top bits of `count` bytes (a multiple of 4) that are unlike `usual`: not 0 when there are any. */
@@ -149,11 +143,14 @@ static void run(const struct qb_conv *c, const void *packed, const uint8_t *src,
                 uint8_t *dst, void *scratch)
 {
     struct qb_odd odd;
-    if (takes_bytes(c) && find_odd(c, src, scratch, &odd)) {
-        qb_bytes_run(c, packed, src, res, dst, &odd);
-    } else {
+    if (!find_odd(c, src, (char *)scratch + qb_vnni_scratch_bytes(c), &odd)) {
         qb_words_run(c, (const char *)packed + bytes_packed(c), src, res, dst, scratch);
+        return;
     }
+    if (c->wei_zero_points) {
+        qb_conv_window_sums(c, src, scratch);
+    }
+    qb_bytes_run(c, packed, src, res, dst, &odd, c->wei_zero_points ? scratch : NULL);
 }
 
 const struct qb_conv_impl qb_conv_avx2 = {.name = "avx2",

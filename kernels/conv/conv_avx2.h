@@ -44,11 +44,11 @@ static inline bool qb_bytes_top(const struct qb_conv *c)
     return c->src_zero_point > 127;
 }
 
-/* No weight zero points. */
 size_t qb_bytes_packed(const struct qb_conv *conv);
 void qb_bytes_pack(const struct qb_conv *conv, void *packed);
+/* sums: of qb_conv_window_sums where there are weight zero points. */
 void qb_bytes_run(const struct qb_conv *conv, const void *packed, const uint8_t *src, const uint8_t *res,
-                  uint8_t *dst, const struct qb_odd *odd);
+                  uint8_t *dst, const struct qb_odd *odd, const int32_t *sums);
 
 size_t qb_words_packed(const struct qb_conv *conv);
 void qb_words_pack(const struct qb_conv *conv, void *packed);

@@ -110,13 +110,19 @@ static size_t group(int8_t *wei, int32_t *offsets, size_t first, size_t quads, s
     return groups;
 }
 
-/* A usual top bit of 1 is 128 in every code, which the zero point takes back. */
+/* A usual top bit of 1 is 128 in every code, which the zero point takes back; window sums do not leave it
+ * out.
+ */
 void qb_bytes_pack(const struct qb_conv *c, void *packed)
 {
     struct qb_conv low = *c;
     low.src_zero_point -= qb_bytes_top(c) ? 128 : 0;
     qb_vnni_pack(&low, false, packed);
     const struct qb_vnni v = qb_vnni_open(c, packed);
+    int32_t *const comp = (int32_t *)(void *)((char *)packed + ((const char *)v.comp - (const char *)packed));
+    for (int k = 0; c->wei_zero_points && qb_bytes_top(c) && k < c->oc; k++) {
+        comp[k] += 128 * c->wei_zero_points[k] * c->ic * c->kh * c->kw;
+    }
     char *to = (char *)packed + vnni_bytes(c);
     const int8_t *from = v.wei;
     for (int block = 0; block < qb_blocks(c->oc); block++, from += v.quads * QUAD) {
@@ -212,7 +218,7 @@ QB_INLINE void dots(__m256i *acc, const uint8_t *const *window, const int32_t **
 struct block {
     const struct order *order;
     const int8_t *wei, *natural; /* in this order, and in that of conv_vnni.h */
-    const int32_t *comp;
+    const int32_t *comp, *minus_zw;
     size_t quads, channel; /* the first */
 };
 
@@ -256,7 +262,7 @@ static void add_odd_quads(const struct qb_conv *c, const struct block *b, const 
 }
 
 QB_INLINE struct qb_at256 tile(const struct qb_run256 *r, const struct block *b, struct qb_at256 at, int P,
-                               const struct qb_odd *odd)
+                               const struct qb_odd *odd, const int32_t *sums)
 {
     const uint8_t *window[PIXELS];
     struct qb_at256 end = at;
@@ -273,8 +279,8 @@ QB_INLINE struct qb_at256 tile(const struct qb_run256 *r, const struct block *b,
     __m256i acc[2 * PIXELS];
     QB_REPEAT_8(i, 2 * P, acc[i] = load(b->comp + i % 2 * 8);)
     if (any) {
-        const int32_t *const sums = odd->sums + (at.y * (size_t)r->conv->dst_w + at.x) * QB_BLOCK;
-        QB_REPEAT_8(i, 2 * P, acc[i] = _mm256_add_epi32(acc[i], load(sums + 8 * i));)
+        const int32_t *const top = odd->sums + (at.y * (size_t)r->conv->dst_w + at.x) * QB_BLOCK;
+        QB_REPEAT_8(i, 2 * P, acc[i] = _mm256_add_epi32(acc[i], load(top + 8 * i));)
     }
     const size_t triples = (size_t)b->order->triples, pairs = (size_t)b->order->pairs,
                  rest = b->quads - 3 * triples - 2 * pairs;
@@ -289,11 +295,14 @@ QB_INLINE struct qb_at256 tile(const struct qb_run256 *r, const struct block *b,
         dots(acc, window, &offsets, &wei, pairs, 2, P, false);
         dots(acc, window, &offsets, &wei, rest, 1, P, false);
     }
+    if (sums) {
+        qb_subtract_sums256(acc, b->minus_zw, sums + at.y * (size_t)r->conv->dst_w + at.x, P);
+    }
     return qb_finish256(r, acc, at, P, b->channel);
 }
 
 void qb_bytes_run(const struct qb_conv *c, const void *packed, const uint8_t *src, const uint8_t *res,
-                  uint8_t *dst, const struct qb_odd *odd)
+                  uint8_t *dst, const struct qb_odd *odd, const int32_t *sums)
 {
     const struct qb_vnni v = qb_vnni_open(c, packed);
     const char *from = (const char *)packed + vnni_bytes(c);
@@ -306,6 +315,7 @@ void qb_bytes_run(const struct qb_conv *c, const void *packed, const uint8_t *sr
             .wei = (const int8_t *)from + order_bytes(v.quads),
             .natural = v.wei + n * v.quads * QUAD,
             .comp = v.comp + n * QB_BLOCK,
+            .minus_zw = sums ? v.minus_zw + n * QB_BLOCK : NULL,
             .quads = v.quads,
             .channel = n * QB_BLOCK,
         };
@@ -315,13 +325,13 @@ void qb_bytes_run(const struct qb_conv *c, const void *packed, const uint8_t *sr
         }
         struct qb_at256 at = qb_at256(&r, 0);
         for (size_t p = 0; pixels < PIXELS && p < pixels; p++) {
-            at = tile(&r, &b, at, 1, odd);
+            at = tile(&r, &b, at, 1, odd, sums);
         }
         for (size_t p = 0; pixels >= PIXELS && p < pixels; p += PIXELS) {
             if (p + PIXELS > pixels) {
                 at = qb_at256(&r, pixels - PIXELS);
             }
-            at = tile(&r, &b, at, PIXELS, odd);
+            at = tile(&r, &b, at, PIXELS, odd, sums);
         }
     }
 }

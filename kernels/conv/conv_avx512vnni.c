@@ -7,8 +7,8 @@
  * products a cycle is the most there is). With a source zero point of 0 padding adds nothing and is not
  * multiplied: kernel rows by loop bounds, the columns left and right by variants of the tile.
  *
- * Two tails in registers: fbgemm with zero point 0, without and with a quick addition. All others go through
- * the general tail, by way of a buffer of accumulators.
+ * Full tiles meet their tail in registers; long additions, rule fixed and smaller tiles go by way of a buffer
+ * of accumulators.
  *
  * vpdpbusd is inline assembly: GCC 12 surrounds the intrinsic with register moves when accumulators are an
  * array. */
@@ -18,8 +18,6 @@
 #include "kernels/conv/conv_vnni.h"
 #include "kernels/simd.h"
 #include "kernels/tail_avx512.h"
-
-enum finish { FINISH_CODES, FINISH_ADD, FINISH_GENERAL };
 
 /* One call of run. */
 struct job {
@@ -31,8 +29,9 @@ struct job {
     const uint8_t *res;
     uint8_t *dst;
     const int32_t *sums; /* NULL when all zw are 0 */
-    enum finish finish;
-    bool skip; /* padding is not multiplied */
+    enum qb_tail_form form;
+    bool plain; /* codes have zero point 0 and no lower limit */
+    bool skip;  /* padding is not multiplied */
 };
 
 /* A row of windows: which of its kernel rows lie in the picture. */
@@ -136,15 +135,32 @@ QB_INLINE const uint8_t *res_at(const struct job *j, size_t y, struct place at)
     return j->res + y * j->conv->res_pitch + at.x * j->conv->res_step + at.block * QB_BLOCK;
 }
 
-/* P * Q >= 4 vectors that lie in registers; zero point 0, no weight zero points. */
-QB_INLINE void finish_here(enum qb_tail_form form, const struct job *j, const __m512i *acc, size_t y,
-                           struct place at, int P, int Q)
+/* Minus zw times the sum of the window. */
+QB_INLINE void subtract_sums(const struct job *j, __m512i *acc, size_t y, struct place at, int P, int Q)
+{
+    const int32_t *const sums = j->sums + y * (size_t)j->conv->dst_w + at.x;
+    __m512i minus[2];
+    QB_REPEAT_2(q, Q, minus[q] = _mm512_load_si512(j->vnni.minus_zw + (at.block + q) * QB_BLOCK);)
+    QB_REPEAT_16(p, P, {
+        const __m512i sum = _mm512_set1_epi32(sums[p]);
+        QB_REPEAT_2(q, Q,
+                    { acc[p * Q + q] = _mm512_add_epi32(acc[p * Q + q], _mm512_mullo_epi32(minus[q], sum)); })
+    })
+}
+
+/* Vectors that lie in registers; `plain` as in struct job. */
+QB_INLINE void finish_here(enum qb_tail_form form, bool plain, const struct job *j, const __m512i *acc,
+                           size_t y, struct place at, int P, int Q)
 {
     const struct qb_tail *const tail = &j->conv->tail;
+    const bool onednn = form == QB_FORM_ONEDNN || form == QB_FORM_ONEDNN_SUM;
+    const bool residual = form != QB_FORM_FBGEMM && form != QB_FORM_TENSOR && form != QB_FORM_ONEDNN;
     const struct qb_tail512_block b[2] = {qb_tail512_load(form, tail, at.block * QB_BLOCK),
                                           qb_tail512_load(form, tail, (at.block + (size_t)Q - 1) * QB_BLOCK)};
+    const __m512i zero_point = _mm512_set1_epi16((short)(onednn ? 0 : tail->zero_point)),
+                  low = _mm512_set1_epi8((char)tail->low);
     uint8_t *const dst = dst_at(j, y, at);
-    const uint8_t *const res = form == QB_FORM_FBGEMM ? NULL : res_at(j, y, at);
+    const uint8_t *const res = residual ? res_at(j, y, at) : NULL;
     QB_REPEAT_4(i, P * Q / 4, {
         __m512i t[4];
         QB_REPEAT_4(n, 4, {
@@ -153,8 +169,31 @@ QB_INLINE void finish_here(enum qb_tail_form form, const struct job *j, const __
             t[n] = qb_tail512_value(form, tail, acc[4 * i + n], b[block], r);
         })
         const size_t first = (size_t)(4 * i / Q);
-        store(dst + first * j->conv->dst_step, j->conv->dst_step, qb_tail512_pack(t), Q);
+        store(dst + first * j->conv->dst_step, j->conv->dst_step,
+              plain ? qb_tail512_pack(t) : qb_tail512_pack_affine(t, zero_point, low), Q);
     })
+}
+
+/* False where there is no tail in registers. */
+QB_INLINE bool finish_full(const struct job *j, const __m512i *acc, size_t y, struct place at, int P, int Q)
+{
+    if (j->plain && j->form == QB_FORM_FBGEMM) {
+        finish_here(QB_FORM_FBGEMM, true, j, acc, y, at, P, Q);
+        return true;
+    }
+    if (j->plain && j->form == QB_FORM_FBGEMM_ADD) {
+        finish_here(QB_FORM_FBGEMM_ADD, true, j, acc, y, at, P, Q);
+        return true;
+    }
+    switch (j->form) {
+    case QB_FORM_FBGEMM: finish_here(QB_FORM_FBGEMM, false, j, acc, y, at, P, Q); return true;
+    case QB_FORM_FBGEMM_ADD: finish_here(QB_FORM_FBGEMM_ADD, false, j, acc, y, at, P, Q); return true;
+    case QB_FORM_TENSOR: finish_here(QB_FORM_TENSOR, false, j, acc, y, at, P, Q); return true;
+    case QB_FORM_TENSOR_ADD: finish_here(QB_FORM_TENSOR_ADD, false, j, acc, y, at, P, Q); return true;
+    case QB_FORM_ONEDNN: finish_here(QB_FORM_ONEDNN, false, j, acc, y, at, P, Q); return true;
+    case QB_FORM_ONEDNN_SUM: finish_here(QB_FORM_ONEDNN_SUM, false, j, acc, y, at, P, Q); return true;
+    default: return false;
+    }
 }
 
 /* One block of a tile of P pixels, any form; acc is pixel-major with `blocks` blocks a pixel. Four pixels at
@@ -169,9 +208,6 @@ QB_INLINE void finish_any(enum qb_tail_form form, const struct job *j, const __m
                       _mm512_set1_epi16((short)(tail->rule == QB_TAIL_ONEDNN ? 0 : tail->zero_point)),
                   low = _mm512_set1_epi8((char)tail->low);
     const struct qb_tail512_block b = qb_tail512_load(form, tail, at.block * QB_BLOCK);
-    const __m512i minus =
-        j->sums ? _mm512_load_si512(j->vnni.minus_zw + at.block * QB_BLOCK) : _mm512_setzero_si512();
-    const int32_t *const sums = j->sums ? j->sums + y * (size_t)c->dst_w + at.x : NULL;
     uint8_t *const dst = dst_at(j, y, at);
     const uint8_t *const res = residual ? res_at(j, y, at) : NULL;
     for (int p = 0; p < P; p += 4) {
@@ -179,11 +215,8 @@ QB_INLINE void finish_any(enum qb_tail_form form, const struct job *j, const __m
         QB_UNROLL
         for (int n = 0; n < 4; n++) {
             const int i = p + n < P ? p + n : p;
-            __m512i a = acc[i * blocks];
-            if (sums) {
-                a = _mm512_add_epi32(a, _mm512_mullo_epi32(minus, _mm512_set1_epi32(sums[i])));
-            }
-            t[n] = qb_tail512_value(form, tail, a, b, residual ? res + (size_t)i * c->res_step : NULL);
+            t[n] = qb_tail512_value(form, tail, acc[i * blocks], b,
+                                    residual ? res + (size_t)i * c->res_step : NULL);
         }
         const __m512i codes = qb_tail512_pack_affine(t, zero_point, low);
         if (P - p >= 4) {
@@ -233,11 +266,10 @@ QB_INLINE void tile(const struct job *j, const struct row *row, struct place at,
     } else {
         dots_list(acc, src, steps, j->vnni.offsets, (size_t)row->count * j->vnni.row_quads, wei, P, Q);
     }
-    if (P * Q >= 4 && j->finish == FINISH_CODES) {
-        finish_here(QB_FORM_FBGEMM, j, acc, row->y, at, P, Q);
-    } else if (P * Q >= 4 && j->finish == FINISH_ADD) {
-        finish_here(QB_FORM_FBGEMM_ADD, j, acc, row->y, at, P, Q);
-    } else {
+    if (j->sums) {
+        subtract_sums(j, acc, row->y, at, P, Q);
+    }
+    if (P * Q < 16 || !finish_full(j, acc, row->y, at, P, Q)) {
         __m512i kept[16];
         QB_REPEAT_16(i, P * Q, kept[i] = acc[i];)
         finish_general(j, kept, row->y, at, P, Q);
@@ -325,15 +357,6 @@ static void rows_of_two(const struct job *j, size_t block)
     rows(j, block, 8, 2);
 }
 
-static enum finish finish_of(const struct qb_conv *c)
-{
-    const enum qb_tail_form form = qb_tail_form(&c->tail);
-    if (c->tail.zero_point != 0 || c->tail.low != 0 || c->wei_zero_points) {
-        return FINISH_GENERAL;
-    }
-    return form == QB_FORM_FBGEMM ? FINISH_CODES : form == QB_FORM_FBGEMM_ADD ? FINISH_ADD : FINISH_GENERAL;
-}
-
 static void pack(const struct qb_conv *c, void *packed)
 {
     qb_vnni_pack(c, true, packed);
@@ -341,12 +364,10 @@ static void pack(const struct qb_conv *c, void *packed)
 
 static const char *path(const struct qb_conv *c)
 {
-    static const char *const names[2][2][3] = {
-        {{"list", "list+add", "list+general"}, {"list,skip", "list,skip+add", "list,skip+general"}},
-        {{"3x3", "3x3+add", "3x3+general"}, {"3x3,skip", "3x3,skip+add", "3x3,skip+general"}},
-    };
+    static const char *const names[2][2][2] = {{{"list", "list+sums"}, {"list,skip", "list,skip+sums"}},
+                                               {{"3x3", "3x3+sums"}, {"3x3,skip", "3x3,skip+sums"}}};
     const bool shared = is_3x3(c) && c->dst_w >= (c->oc > QB_BLOCK ? 8 : 16);
-    return names[shared][c->src_zero_point == 0][finish_of(c)];
+    return names[shared][c->src_zero_point == 0][c->wei_zero_points != NULL];
 }
 
 static void run(const struct qb_conv *c, const void *packed, const uint8_t *src, const uint8_t *res,
@@ -362,7 +383,8 @@ static void run(const struct qb_conv *c, const void *packed, const uint8_t *src,
         .res = res,
         .dst = dst,
         .sums = c->wei_zero_points ? scratch : NULL,
-        .finish = finish_of(c),
+        .form = qb_tail_form(&c->tail),
+        .plain = c->tail.zero_point == 0 && c->tail.low == 0,
         .skip = c->src_zero_point == 0,
     };
     if (job.sums) {

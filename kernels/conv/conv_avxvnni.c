@@ -49,14 +49,7 @@ QB_INLINE struct qb_at256 tile(const struct qb_run256 *r, const struct qb_vnni *
         })
     }
     if (sums) {
-        const __m256i m0 = load(v->minus_zw + block * QB_BLOCK),
-                      m1 = load(v->minus_zw + block * QB_BLOCK + 8);
-        const int32_t *const s = sums + at.y * (size_t)c->dst_w + at.x;
-        QB_REPEAT_6(p, P, {
-            const __m256i sum = _mm256_set1_epi32(s[p]);
-            acc[2 * p] = _mm256_add_epi32(acc[2 * p], _mm256_mullo_epi32(m0, sum));
-            acc[2 * p + 1] = _mm256_add_epi32(acc[2 * p + 1], _mm256_mullo_epi32(m1, sum));
-        })
+        qb_subtract_sums256(acc, v->minus_zw + block * QB_BLOCK, sums + at.y * (size_t)c->dst_w + at.x, P);
     }
     return qb_finish256(r, acc, at, P, block * QB_BLOCK);
 }

@@ -112,10 +112,10 @@ static size_t reach_h(const struct qb_conv *c)
     return (size_t)((c->dst_h - 1) * c->stride_h + c->kh);
 }
 
-/* Sums of windows, of one row of columns (kh pixels high), of pixels. */
+/* Sums of windows, of the kw pixels next to each other in every row, of the pixels of one row. */
 size_t qb_vnni_scratch_bytes(const struct qb_conv *c)
 {
-    const size_t count = (size_t)c->dst_h * (size_t)c->dst_w + (1 + reach_h(c)) * reach_w(c);
+    const size_t width = (size_t)c->dst_w, count = ((size_t)c->dst_h + reach_h(c)) * width + reach_w(c);
     return c->wei_zero_points ? round64(count * sizeof(int32_t)) : 0;
 }
 
@@ -137,39 +137,80 @@ static int32_t sum_bytes(const uint8_t *p, size_t count)
     return _mm_cvtsi128_si32(_mm_add_epi32(sum, _mm_unpackhi_epi64(sum, sum)));
 }
 
-/* dst[x] += src[x * stride]; the plain loop is what compilers turn into vectors. */
-static void add_row(int32_t *restrict dst, const int32_t *restrict src, size_t count, size_t stride)
+/* Two halves of the sum of 16 * n bytes at p. */
+static inline __m128i half_sums(const uint8_t *p, size_t n)
 {
-    if (stride == 1) {
+    __m128i sum = _mm_setzero_si128();
+    for (size_t i = 0; i < n; i++) {
+        sum = _mm_add_epi32(sum,
+                            _mm_sad_epu8(_mm_loadu_si128((const void *)(p + 16 * i)), _mm_setzero_si128()));
+    }
+    return sum;
+}
+
+/* Pixels of 16 * n channels, four at a time. */
+static inline void sum_pixels_of(int32_t *sums, const uint8_t *row, size_t width, size_t step, size_t n)
+{
+    size_t x = 0;
+    for (; x + 4 <= width; x += 4, row += 4 * step) {
+        const __m128i a = half_sums(row, n), b = half_sums(row + step, n), c = half_sums(row + 2 * step, n),
+                      d = half_sums(row + 3 * step, n);
+        const __m128i ab = _mm_or_si128(a, _mm_slli_epi64(b, 32)),
+                      cd = _mm_or_si128(c, _mm_slli_epi64(d, 32));
+        _mm_storeu_si128((__m128i *)(void *)(sums + x),
+                         _mm_add_epi32(_mm_unpacklo_epi64(ab, cd), _mm_unpackhi_epi64(ab, cd)));
+    }
+    for (; x < width; x++, row += step) {
+        sums[x] = sum_bytes(row, 16 * n);
+    }
+}
+
+static void sum_pixels(const struct qb_conv *c, int32_t *sums, const uint8_t *row)
+{
+    const size_t width = reach_w(c);
+    switch (c->ic) {
+    case 16: sum_pixels_of(sums, row, width, c->src_step, 1); return;
+    case 32: sum_pixels_of(sums, row, width, c->src_step, 2); return;
+    case 64: sum_pixels_of(sums, row, width, c->src_step, 4); return;
+    default: break;
+    }
+    for (size_t x = 0; x < width; x++) {
+        sums[x] = sum_bytes(row + x * c->src_step, (size_t)c->ic);
+    }
+}
+
+/* dst[x] = sum of `terms` numbers, the first src[x * stride], the others `apart` from each other. Plain loops
+ * of constant length: compilers make vectors of them. */
+static void add_terms(int32_t *restrict dst, const int32_t *restrict src, size_t count, size_t stride,
+                      size_t terms, size_t apart)
+{
+    if (terms == 3 && stride == 1) {
+        const int32_t *const second = src + apart, *const third = second + apart;
         for (size_t x = 0; x < count; x++) {
-            dst[x] += src[x];
+            dst[x] = src[x] + second[x] + third[x];
         }
         return;
     }
     for (size_t x = 0; x < count; x++) {
-        dst[x] += src[x * stride];
+        int32_t sum = 0;
+        for (size_t i = 0; i < terms; i++) {
+            sum += src[x * stride + i * apart];
+        }
+        dst[x] = sum;
     }
 }
 
 void qb_conv_window_sums(const struct qb_conv *c, const uint8_t *src, void *scratch)
 {
-    const size_t width = reach_w(c), height = reach_h(c), dst_w = (size_t)c->dst_w;
-    int32_t *const sums = scratch, *const column = sums + (size_t)c->dst_h * dst_w,
-                   *const pixels = column + width;
+    const size_t height = reach_h(c), width = (size_t)c->dst_w;
+    int32_t *const sums = scratch, *const rows = sums + (size_t)c->dst_h * width,
+                   *const pixels = rows + height * width;
     src -= (size_t)c->pad_t * c->src_pitch + (size_t)c->pad_l * c->src_step;
     for (size_t y = 0; y < height; y++, src += c->src_pitch) {
-        for (size_t x = 0; x < width; x++) {
-            pixels[y * width + x] = sum_bytes(src + x * c->src_step, (size_t)c->ic);
-        }
+        sum_pixels(c, pixels, src);
+        add_terms(rows + y * width, pixels, width, (size_t)c->stride_w, (size_t)c->kw, 1);
     }
-    memset(sums, 0, (size_t)c->dst_h * dst_w * sizeof *sums);
     for (size_t y = 0; y < (size_t)c->dst_h; y++) {
-        memset(column, 0, width * sizeof *column);
-        for (size_t i = 0; i < (size_t)c->kh; i++) {
-            add_row(column, pixels + (y * (size_t)c->stride_h + i) * width, width, 1);
-        }
-        for (size_t j = 0; j < (size_t)c->kw; j++) {
-            add_row(sums + y * dst_w, column + j, dst_w, (size_t)c->stride_w);
-        }
+        add_terms(sums + y * width, rows + y * (size_t)c->stride_h * width, width, 1, (size_t)c->kh, width);
     }
 }

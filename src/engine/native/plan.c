@@ -363,7 +363,7 @@ static void chain(struct qb_native_plan *plan)
     }
 }
 
-/* "conv:3x3,skip add[conv_2]:3x3,skip+add ...": a kernel other than the plan's own ISA is named. */
+/* "conv:3x3,skip add[conv_2]:3x3,skip+sums ...": a kernel other than the plan's own ISA is named. */
 static const char *describe(const struct qb_native_maker *m, struct qb_error *err)
 {
     const enum qb_isa best = qb_conv_select(m->plan->isa)->isa;
