@@ -3,6 +3,7 @@
 
 #include <stdatomic.h>
 
+#include "base/cores.h"
 #include "engine/native/plan.h"
 #include "engine/native/split.h"
 #include "engine/native/workers.h"
@@ -42,19 +43,22 @@ static void destroy(struct qb_engine *engine)
     }
 }
 
-/* More threads than images at a time help only where an image can be divided. */
+/* An image is divided only where every worker has a CPU to itself: they wait for each other a dozen times.
+ * More threads than images at a time are of use only then. */
 static enum qb_status choose_threads(struct native *e, const struct qb_engine_options *options,
                                      struct qb_error *err)
 {
-    if (options->threads > 1) {
+    if (options->threads > 1 && options->threads <= qb_cores_count()) {
         QB_TRY(qb_native_split_make(&e->plan, options->threads, e->arena, &e->split, err));
     }
     e->threads = e->split.divided || options->threads < options->batch ? options->threads : options->batch;
     return QB_OK;
 }
 
-/* "avx512vnni, 2 threads bound to cores (an image each, or 12 of 14 steps of one divided): conv:3x3 ..." */
-static enum qb_status describe(struct native *e, const char *isa, struct qb_error *err)
+/* "avx512vnni, 2 threads bound to cores (an image each, or 10 of 12 steps of one image divided): conv:3x3
+ * ..."
+ */
+static enum qb_status describe(struct native *e, const char *isa, int wanted, struct qb_error *err)
 {
     const char *threads = "";
     if (e->threads > 1) {
@@ -67,6 +71,8 @@ static enum qb_status describe(struct native *e, const char *isa, struct qb_erro
                                   ", %d threads %s (%s%s%d of %d steps of one image divided):", e->threads,
                                   bound, images, many ? ", or " : "", e->split.divided, e->plan.count)
                 : qb_arena_printf(e->arena, ", %d threads %s (%s):", e->threads, bound, images);
+    } else if (wanted > 1) {
+        threads = qb_arena_printf(e->arena, ", 1 of %d threads:", wanted);
     }
     e->base.implementation =
         threads ? qb_arena_printf(e->arena, "%s%s %s", isa, threads, e->plan.text) : NULL;
@@ -93,7 +99,7 @@ static enum qb_status fill(struct native *e, const struct qb_engine_options *opt
     e->image_bytes = qb_shape_count(graph->nodes[0].dst);
     e->base.classes = (int)qb_shape_count(graph->nodes[qb_qgraph_logits(graph)].dst);
     e->base.isa = best->name;
-    return describe(e, best->name, err);
+    return describe(e, best->name, options->threads, err);
 }
 
 static enum qb_status create(const struct qb_qgraph *graph, const struct qb_engine_options *options,
