@@ -21,7 +21,7 @@ struct qb_fake {
     bool weights_on, tensor_on;
     const float *wei, *bia; /* quantized and dequantized, in the order of the node's own; NULL: it has none */
     struct qb_qparams
-        q; /* of its tensor: x becomes scale * (clamp(rne(x / scale) + zero_point, 0, 255) - zero_point) */
+        q; /* of its tensor: x becomes scale * (clamp(rne(x / scale) + zero_point) - zero_point) */
 };
 
 struct qb_engine_options {

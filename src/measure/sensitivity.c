@@ -236,8 +236,10 @@ static void keep_reference(void *ctx, int node, const void *data, size_t count)
             continue;
         }
         memcpy(s->places[i].reference, values, count * sizeof *values);
-        const float low = (-0.5F - (float)layer->q.zero_point) * layer->q.scale;
-        const float high = (255.5F - (float)layer->q.zero_point) * layer->q.scale;
+        int32_t first, last;
+        qb_code_limits(&layer->q, &first, &last);
+        const float low = ((float)(first - layer->q.zero_point) - 0.5F) * layer->q.scale;
+        const float high = ((float)(last - layer->q.zero_point) + 0.5F) * layer->q.scale;
         for (size_t k = 0; k < count; k++) {
             layer->min = values[k] < layer->min ? values[k] : layer->min;
             layer->max = values[k] > layer->max ? values[k] : layer->max;
@@ -264,9 +266,11 @@ static void compare_integer(void *ctx, int node, const void *data, size_t count)
         if (s->places[i].node != node) {
             continue;
         }
+        int32_t first, last;
+        qb_code_limits(&layer->q, &first, &last);
         for (size_t k = 0; k < count; k++) {
             s->real[k] = qb_dequantize(&layer->q, codes[k]);
-            layer->ends += (codes[k] == 0 || codes[k] == 255) && codes[k] != layer->q.zero_point;
+            layer->ends += (codes[k] == first || codes[k] == last) && codes[k] != layer->q.zero_point;
         }
         qb_deviation_add(&layer->integer_output, s->places[i].reference, s->real, count);
     }

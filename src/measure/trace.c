@@ -38,10 +38,12 @@ static void count_reals(struct qb_trace_tensor *t)
 
 static void count_codes(struct qb_trace_tensor *t)
 {
+    int32_t first, last;
+    qb_code_limits(&t->q, &first, &last);
     for (size_t i = 0; i < t->count; i++) {
         t->stats.histogram[t->codes[i]]++;
-        t->low += t->codes[i] == 0;
-        t->high += t->codes[i] == 255;
+        t->low += t->codes[i] == first;
+        t->high += t->codes[i] == last;
     }
 }
 

@@ -23,7 +23,7 @@ struct qb_trace_tensor {
     /* Integer tensors only. */
     struct qb_qparams q;
     uint8_t *codes;                /* [count], inside form */
-    uint64_t low, high;            /* codes at the ends of the clamp, 0 and 255 */
+    uint64_t low, high;            /* codes at the ends of the clamp (qb_code_limits) */
     int origin;                    /* index into the float tensors, or -1 */
     struct qb_deviation deviation; /* from that one */
     double max_error;              /* largest |real - origin's real| */

@@ -6,6 +6,13 @@ static size_t taps_of(const struct qb_qnode *node)
     return node->op == QB_QOP_CONV ? (size_t)node->kh * (size_t)node->kw : 1;
 }
 
+bool qb_pairs_saturate(const struct qb_qgraph *graph, int node)
+{
+    const struct qb_qnode *const n = &graph->nodes[node];
+    const bool u8s8 = graph->nodes[n->src[0]].q.dtype == QB_QUINT8 && n->wei_dtype == QB_QINT8;
+    return graph->accumulate != QB_ACCUMULATE_EXACT && (u8s8 || graph->arithmetic != QB_ARITHMETIC_ORT);
+}
+
 size_t qb_pair_count(const struct qb_qnode *node, enum qb_accumulate order)
 {
     const size_t taps = taps_of(node), ic = (size_t)node->ic;

@@ -20,6 +20,10 @@
 
 #include "quant/qgraph.h"
 
+/* Whether the sums of `node` saturate as the graph's accumulation says. ONNX Runtime has no vpmaddubsw for u8
+ * x u8 (it widens to int16) nor for s8 x s8 (plain C): its arithmetic is exact there. */
+bool qb_pairs_saturate(const struct qb_qgraph *graph, int node);
+
 /* Pairs of two weights in one output channel of a CONV or DENSE; `order` is not exact. */
 size_t qb_pair_count(const struct qb_qnode *node, enum qb_accumulate order);
 /* The positions of pair `index`. */

@@ -352,7 +352,10 @@ static void expect_conv(const struct net *net, const struct qb_qnode *n, const u
             const int w = dense ? n->wei[k * n->ic + t] : n->wei[((k * ic + c) * kh + ky) * kw + kx];
             const int code = at(src, source->dst, sx, sy, x0, c);
             acc += (code - sx) * (w - sw);
-            if (net->graph.accumulate != QB_ACCUMULATE_EXACT) {
+            /* ONNX Runtime's sums saturate for u8 x s8 alone. */
+            const bool other = net->graph.arithmetic == QB_ARITHMETIC_ORT &&
+                               (source->q.dtype == QB_QINT8 || n->wei_dtype == QB_QUINT8);
+            if (net->graph.accumulate != QB_ACCUMULATE_EXACT && !other) {
                 /* vpmaddubsw's pair goes into the sum in place of its two products. */
                 const bool by_taps = net->graph.accumulate == QB_ACCUMULATE_MADDUBS_PAD4 && !dense;
                 const int place = by_taps ? c : t, last = (by_taps ? ic : kh * kw * ic) - 1;

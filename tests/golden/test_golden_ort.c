@@ -1,5 +1,6 @@
 /* Networks that ONNX Runtime's quantizer made, read from its files and run with arithmetic ort:
- * test_golden_ort CASE [ENGINE [ISA]], where CASE is a folder of ../shared/golden/ort.
+ * test_golden_ort CASE [ENGINE [ISA]], where CASE is a folder of ../shared/golden/ort; ENGINE "maddubs" is
+ * the reference engine with the saturating sums of a CPU without VNNI, and ONNX Runtime's results there.
  *
  * All 10,000 predictions and logit codes, and every tensor of two images, are those of onnxruntime 1.32. Its
  * int8 codes are of a session in which all operators are integer (session.qdqisint8allowed); by default some
@@ -154,8 +155,11 @@ static int compare_trace(const char *folder, const struct qb_graph *file, const 
     return status != QB_OK || t.bad || t.compared < 15 ? failed(path, "tensors differ") : 0;
 }
 
-static int run(const char *folder, const char *name, enum qb_isa isa, const struct qb_dataset *set)
+/* The model of `folder`; results are compared with those of `results`. */
+static int run(const char *folder, const char *results, const char *name, enum qb_isa isa,
+               const struct qb_dataset *set)
 {
+    const bool saturating = strcmp(name, "maddubs") == 0;
     const struct qb_engine_options options = {.isa = isa, .threads = 2, .batch = BATCH};
     struct qb_graph *file = NULL;
     struct qb_qgraph *graph = NULL;
@@ -168,15 +172,16 @@ static int run(const char *folder, const char *name, enum qb_isa isa, const stru
         status = qb_qdq_read(file, QB_ARITHMETIC_ORT, &graph, &err);
     }
     if (status == QB_OK) {
-        status = qb_engine_create(name, NULL, graph, &options, &engine, &err);
+        graph->accumulate = saturating ? QB_ACCUMULATE_MADDUBS_KHWC : QB_ACCUMULATE_EXACT;
+        status = qb_engine_create(saturating ? "reference" : name, NULL, graph, &options, &engine, &err);
     }
     for (size_t i = 0; status == QB_OK && i < GOLDEN_IMAGES; i += BATCH) {
         status =
             qb_engine_run(engine, set->images + i * QB_IMAGE_BYTES, BATCH, logits + i * GOLDEN_CLASSES, &err);
     }
-    int result = status == QB_OK ? compare_logits(folder, graph, logits) : failed(folder, err.text);
+    int result = status == QB_OK ? compare_logits(results, graph, logits) : failed(folder, err.text);
     if (status == QB_OK) {
-        result |= compare_trace(folder, file, graph, engine, set);
+        result |= compare_trace(results, file, graph, engine, set);
     }
     qb_engine_free(engine);
     qb_qgraph_free(graph);
@@ -199,9 +204,12 @@ int main(int argc, char **argv)
         printf("SKIP: %s\n", err.text);
         return err.status == QB_EUNSUPPORTED ? QBT_SKIP : 2;
     }
-    char relative[512];
+    const char *const engine = argc > 2 ? argv[2] : "reference";
+    char relative[512], results[512];
     snprintf(relative, sizeof relative, "golden/ort/%s", argv[1]);
-    if (!qbt_have_shared(relative)) {
+    snprintf(results, sizeof results, "golden/%s/%s",
+             strcmp(engine, "maddubs") == 0 ? "saturation/ort-avx2" : "ort", argv[1]);
+    if (!qbt_have_shared(relative) || !qbt_have_shared(results)) {
         printf("SKIP: ../shared/%s is not here\n", relative);
         return QBT_SKIP;
     }
@@ -217,7 +225,7 @@ int main(int argc, char **argv)
         return failed("test images", err.text);
     }
     const int result = set.count == GOLDEN_IMAGES
-                           ? run(qbt_shared(relative), argc > 2 ? argv[2] : "reference", isa, &set)
+                           ? run(qbt_shared(relative), qbt_shared(results), engine, isa, &set)
                            : failed("test images", "wanted 10,000");
     qb_dataset_free(&set);
     return result;

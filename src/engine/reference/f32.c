@@ -21,7 +21,10 @@ struct net {
 /* To codes and back. The bounds are whole numbers, so clamping may come before rounding. */
 static void run_fake(const struct qb_qparams *q, size_t count, float *tensor)
 {
-    const float inverse = 1.0F / q->scale, low = (float)-q->zero_point, high = (float)(255 - q->zero_point);
+    int32_t first, last;
+    qb_code_limits(q, &first, &last);
+    const float inverse = 1.0F / q->scale, low = (float)(first - q->zero_point),
+                high = (float)(last - q->zero_point);
     for (size_t k = 0; k < count; k++) {
         tensor[k] = q->scale * (float)qb_rne(qb_limit(tensor[k] * inverse, low, high));
     }

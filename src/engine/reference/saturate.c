@@ -30,7 +30,7 @@ enum qb_status qb_saturate_init(const struct qb_qgraph *graph, int node, struct 
     const struct qb_qnode *const n = &graph->nodes[node];
     const enum qb_accumulate order = graph->accumulate;
     *out = (struct qb_saturate){.zero_point = graph->nodes[n->src[0]].q.zero_point, .oc = (size_t)n->oc};
-    if (order == QB_ACCUMULATE_EXACT) {
+    if (!qb_pairs_saturate(graph, node)) {
         return QB_OK;
     }
     const size_t total = (size_t)qb_saturating_pairs(n, order, CODE_MAX);
