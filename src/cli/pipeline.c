@@ -196,9 +196,11 @@ static enum qb_status cache_key(const struct qb_graph *graph, const struct qb_sc
     char activations[QB_SPEC_IDENTITY], layers[QB_SHA256_HEX];
     qb_spec_identity(&scheme->activations, activations);
     QB_TRY(qb_layers_identity(scheme, layers, err));
-    return asprintf(out, "%s|%u|%s|%s|%u|%s|%d|%d", graph->sha256, scheme->refine & QB_REFINE_EQUALIZE,
-                    activations, layers, scheme->fuse, images->sample.hash, images->batch_size,
-                    (int)how->isa) < 0
+    /* ONNX Runtime's quantizer observes tensors that others do not (src/quant/roles.h). */
+    const bool ort = scheme->arithmetic == QB_ARITHMETIC_ORT;
+    return asprintf(out, "%s|%u|%d|%s|%s|%u|%s|%d|%d", graph->sha256,
+                    ort ? scheme->refine : scheme->refine & QB_REFINE_EQUALIZE, ort, activations, layers,
+                    scheme->fuse, images->sample.hash, images->batch_size, (int)how->isa) < 0
                ? qb_fail_memory(err, sizeof activations)
                : QB_OK;
 }

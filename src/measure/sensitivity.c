@@ -47,10 +47,16 @@ static bool has_weights(const struct qb_qnode *node)
     return node->op == QB_QOP_CONV || node->op == QB_QOP_DENSE;
 }
 
-/* CONSTANT is part of the MUL and ADD that read it. */
+/* CONSTANT is part of the MUL and ADD that read it, the product of a dense layer of the addition of its bias.
+ */
 static bool is_layer(const struct qb_qgraph *graph, int i)
 {
     const struct qb_qnode *const n = &graph->nodes[i];
+    for (int k = i + 1; k < graph->count; k++) {
+        if (qb_qgraph_product(graph, k) == i) {
+            return false;
+        }
+    }
     const bool same = n->op == QB_QOP_RELU && qb_qparams_equal(&n->q, &graph->nodes[n->src[0]].q);
     return n->op != QB_QOP_INPUT && n->op != QB_QOP_CONSTANT && !same;
 }
@@ -67,8 +73,8 @@ static void *array(struct study *s, size_t count, size_t size, struct qb_error *
 }
 
 /* The layer's weights as the integer network has them, in float. */
-static enum qb_status fake_weights(struct study *s, const struct qb_qnode *n, struct qb_fake *fake,
-                                   struct qb_error *err)
+static enum qb_status fake_weights(struct study *s, const struct qb_qnode *n, const float *bia,
+                                   struct qb_fake *fake, struct qb_error *err)
 {
     const size_t each = (size_t)n->ic * (n->op == QB_QOP_CONV ? (size_t)(n->kh * n->kw) : 1);
     float *const wei = array(s, each * (size_t)n->oc, sizeof *wei, err);
@@ -83,19 +89,33 @@ static enum qb_status fake_weights(struct study *s, const struct qb_qnode *n, st
         }
     }
     fake->wei = wei;
-    fake->bia = n->bia;
+    fake->bia = bia;
     return QB_OK;
+}
+
+/* What a dense layer adds to its product. */
+static enum qb_status addend(struct study *s, const struct qb_qnode *constant, float **out,
+                             struct qb_error *err)
+{
+    *out = array(s, (size_t)constant->dst.c, sizeof **out, err);
+    for (int k = 0; *out && k < constant->dst.c; k++) {
+        (*out)[k] = qb_dequantize(&constant->q, constant->codes[k]);
+    }
+    return *out ? QB_OK : err->status;
 }
 
 static enum qb_status make_layer(struct study *s, const struct qb_origin *origin, int node,
                                  struct qb_error *err)
 {
     const struct qb_qnode *const n = &s->qgraph->nodes[node];
+    const int product = qb_qgraph_product(s->qgraph, node);
+    const struct qb_qnode *const weighted = product >= 0 ? &s->qgraph->nodes[product] : n;
+    float *bia = NULL;
     const struct place place = {.node = node,
                                 .tensor = origin[node].tensor,
                                 .weights = origin[node].weights,
                                 .size = qb_shape_count(n->dst)};
-    if (place.tensor < 0 || (has_weights(n) && place.weights < 0)) {
+    if (place.tensor < 0 || (has_weights(weighted) && place.weights < 0)) {
         return qb_fail(err, QB_EUNSUPPORTED, "layer %s has no counterpart in the float network", n->name);
     }
     const size_t i = s->out->count++;
@@ -109,9 +129,14 @@ static enum qb_status make_layer(struct study *s, const struct qb_origin *origin
                                                       .q = n->q,
                                                       .min = INFINITY,
                                                       .max = -INFINITY,
-                                                      .multiplies = has_weights(n)};
+                                                      .multiplies = has_weights(weighted)};
     s->fake[place.tensor].q = n->q;
-    return has_weights(n) ? fake_weights(s, n, &s->fake[place.weights], err) : QB_OK;
+    if (product >= 0) {
+        QB_TRY(addend(s, &s->qgraph->nodes[n->src[1]], &bia, err));
+    }
+    return has_weights(weighted)
+               ? fake_weights(s, weighted, bia ? bia : weighted->bia, &s->fake[place.weights], err)
+               : QB_OK;
 }
 
 static enum qb_status make_layers(struct study *s, struct qb_error *err)
@@ -333,7 +358,8 @@ static enum qb_status measure(struct study *s, int threads, const struct qb_prog
     }
     for (size_t i = 0; i < s->out->count; i++) {
         struct qb_layer_sensitivity *const layer = &s->out->layers[i];
-        layer->saturation = s->saturating->saturation[s->places[i].node];
+        const int product = qb_qgraph_product(s->qgraph, s->places[i].node);
+        layer->saturation = s->saturating->saturation[product >= 0 ? product : s->places[i].node];
         layer->accumulators = layer->multiplies ? layer->values : 0;
     }
     return QB_OK;

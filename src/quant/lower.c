@@ -22,16 +22,16 @@ struct lowering {
     struct qb_qgraph *out;
 };
 
-static enum qb_status take_qparams(const struct lowering *l, int i, struct qb_qnode *to, struct qb_error *err)
+/* `q` when `set`: scale and zero point of the tensor `name`. */
+static enum qb_status take_checked(const struct lowering *l, const char *name, bool set,
+                                   const struct qb_qparams *q, struct qb_qnode *to, struct qb_error *err)
 {
-    const int tensor = l->roles[i].tensor;
-    const char *const name = l->graph->nodes[i].name;
-    if (!l->activations->set[tensor]) {
+    if (!set) {
         return qb_fail(err, QB_EINPUT,
                        "tensor \"%s\" has no scale and zero point; scheme \"%s\" needs it observed", name,
                        l->scheme->name);
     }
-    to->q = l->activations->q[tensor];
+    to->q = *q;
     if (!(to->q.scale > 0 && to->q.scale < INFINITY) || to->q.zero_point < 0 || to->q.zero_point > 255) {
         return qb_fail(err, QB_EINPUT,
                        "tensor \"%s\" has scale %g and zero point %d (inside form); a finite scale above 0 "
@@ -40,6 +40,13 @@ static enum qb_status take_qparams(const struct lowering *l, int i, struct qb_qn
                        name, (double)to->q.scale, (int)to->q.zero_point);
     }
     return QB_OK;
+}
+
+static enum qb_status take_qparams(const struct lowering *l, int i, struct qb_qnode *to, struct qb_error *err)
+{
+    const int tensor = l->roles[i].tensor;
+    return take_checked(l, l->graph->nodes[i].name, l->activations->set[tensor], &l->activations->q[tensor],
+                        to, err);
 }
 
 static void take_geometry(const struct qb_node *node, struct qb_qnode *to)
@@ -166,13 +173,80 @@ static enum qb_status take_sources(struct lowering *l, int i, int src[2], struct
     return QB_OK;
 }
 
+/* The bias of DENSE `i` as ONNX Runtime's quantizer treats an initializer that is added: 8 bits of the
+ * activations' type, by its own smallest and largest value; 7 where the weights have 7 (reduce_range). */
+static enum qb_status take_addend(const struct lowering *l, int i, struct qb_qnode *to, struct qb_error *err)
+{
+    const struct qb_node *const node = &l->graph->nodes[i];
+    struct qb_observer_spec spec = l->roles[i].scheme->activations;
+    uint8_t *const codes = qb_arena_array(l->out->arena, (size_t)node->oc, sizeof *codes);
+    int low, high;
+    float min = 0, max = 0;
+    qb_spec_quant_range(&l->roles[i].scheme->weights, &low, &high);
+    if (high - low <= 128) {
+        spec.has_quant_range = true;
+        spec.quant_min = spec.dtype == QB_QINT8 ? -64 : 0;
+        spec.quant_max = spec.dtype == QB_QINT8 ? 64 : 127;
+    }
+    for (int k = 0; k < node->oc; k++) {
+        min = fminf(min, node->bia[k]);
+        max = fmaxf(max, node->bia[k]);
+    }
+    *to = (struct qb_qnode){.op = QB_QOP_CONSTANT,
+                            .name = qb_arena_printf(l->out->arena, "%s_bias", node->name),
+                            .src = {-1, -1},
+                            .dst = {1, 1, node->oc},
+                            .codes = codes};
+    if (!codes || !to->name) {
+        return qb_fail_memory(err, (size_t)node->oc);
+    }
+    QB_TRY(qb_qparams_derive(&spec, min, max, &to->q, err));
+    qb_dtype_range(spec.dtype, &low, &high);
+    const int shift = qb_activation_shift(spec.dtype);
+    for (int k = 0; k < node->oc; k++) {
+        const float code = nearbyintf(node->bia[k] / to->q.scale) + (float)to->q.zero_point;
+        codes[k] = (uint8_t)((int)fminf(fmaxf(code, (float)low), (float)high) - shift);
+    }
+    to->q.zero_point -= shift;
+    return QB_OK;
+}
+
+/* DENSE `i`, which `to` is about to become, in front of its bias: a product and a constant of their own, and
+ * their sum. */
+static enum qb_status split_dense(struct lowering *l, int i, struct qb_qnode **to, struct qb_error *err)
+{
+    struct qb_qnode sum = **to, *const product = *to;
+    const int first = l->out->count;
+    float *const no_bia = qb_arena_array(l->out->arena, (size_t)product->oc, sizeof *no_bia);
+    int32_t *const no_codes = qb_arena_array(l->out->arena, (size_t)product->oc, sizeof *no_codes);
+    product->name = qb_arena_printf(l->out->arena, "%s_matmul", sum.name);
+    if (!no_bia || !no_codes || !product->name) {
+        return qb_fail_memory(err, (size_t)product->oc * sizeof *no_bia);
+    }
+    product->bia = no_bia;
+    product->bia_codes = no_codes;
+    product->relu = false;
+    QB_TRY(take_checked(l, product->name, l->activations->product_set[i], &l->activations->product[i],
+                        product, err));
+    QB_TRY(take_addend(l, i, product + 1, err));
+    *to = product + 2;
+    **to = (struct qb_qnode){.op = QB_QOP_ADD,
+                             .name = sum.name,
+                             .src = {first, first + 1},
+                             .dst = sum.dst,
+                             .q = sum.q,
+                             .relu = sum.relu};
+    l->out->count = first + 2;
+    return QB_OK;
+}
+
 static enum qb_status lower_node(struct lowering *l, int i, struct qb_error *err)
 {
     const struct qb_node *const node = &l->graph->nodes[i];
     const struct qb_role *const role = &l->roles[i];
     int src[2];
     QB_TRY(take_sources(l, i, src, err)); /* may append conversions */
-    struct qb_qnode *const to = &l->out->nodes[l->out->count];
+    struct qb_qnode *to = &l->out->nodes[l->out->count];
     *to = (struct qb_qnode){
         .src = {src[0], src[1]}, .dst = node->dst, .relu = role->tensor != i, .f32 = role->f32};
     to->name = qb_arena_strdup(l->out->arena, node->name);
@@ -193,6 +267,9 @@ static enum qb_status lower_node(struct lowering *l, int i, struct qb_error *err
     case QB_OP_DENSE:
         to->op = QB_QOP_DENSE;
         QB_TRY(take_weights(l, i, to, err));
+        if (role->split) {
+            QB_TRY(split_dense(l, i, &to, err));
+        }
         break;
     case QB_OP_ADD:
         to->op = role->conv >= 0 ? QB_QOP_CONV : QB_QOP_ADD;
@@ -234,7 +311,8 @@ static enum qb_status create(const struct qb_graph *graph, const struct qb_schem
             .scheme = qb_arena_strdup(arena, scheme->name),
             .arithmetic = scheme->arithmetic,
             .accumulate = scheme->accumulate,
-            .nodes = qb_arena_array(arena, 2 * (size_t)graph->count, sizeof *q->nodes), /* and conversions */
+            /* and conversions, products and constants */
+            .nodes = qb_arena_array(arena, 4 * (size_t)graph->count, sizeof *q->nodes),
             .model_sha256 = qb_arena_strdup(arena, graph->sha256),
             .calibration_hash = qb_arena_strdup(arena, calibration_hash),
         };

@@ -13,6 +13,7 @@ const struct qb_observer_ops *const qb_observers[] = {
     &qb_observer_trt_entropy,
     &qb_observer_trt_mse,
     &qb_observer_ort_percentile,
+    &qb_observer_ort_percentile_absolute,
     &qb_observer_ort_entropy,
     &qb_observer_ncnn_kl,
     &qb_observer_ncnn_aciq,

@@ -1,7 +1,8 @@
 /* ort_percentile: ONNX Runtime's PercentileCalibrater (onnxruntime/python/tools/quantization/calibrate.py).
  * For a symmetric scheme the percentile of |x|, else the middle `percentile` per cent of x; the lower edge of
  * the bin that the share falls into, and never wider than the values. quantize_static collects all batches
- * into one histogram, as here. */
+ * into one histogram, as here. ort_percentile_absolute: |x| for affine activations too, which is what
+ * quantize_static does unless CalibTensorRangeSymmetric is false. */
 #include <math.h>
 
 #include "quant/counts.h"
@@ -11,6 +12,13 @@ static enum qb_status create(const struct qb_observer_spec *spec, size_t channel
 {
     const enum qb_counts_span span = spec->symmetric ? QB_SPAN_ABSOLUTE : QB_SPAN_CENTERED;
     return qb_counts_create(&qb_observer_ort_percentile, span, qb_spec_bins(spec), spec, channels, out, err);
+}
+
+static enum qb_status create_absolute(const struct qb_observer_spec *spec, size_t channels,
+                                      struct qb_observer **out, struct qb_error *err)
+{
+    return qb_counts_create(&qb_observer_ort_percentile_absolute, QB_SPAN_ABSOLUTE, qb_spec_bins(spec), spec,
+                            channels, out, err);
 }
 
 /* First bin where the running share reaches `share`. */
@@ -27,13 +35,14 @@ static int reach(const struct qb_counts *o, double share)
     return i; /* past the last one where rounding never lets the sum reach 1 */
 }
 
-static enum qb_status range(const struct qb_observer *observer, float *min, float *max, struct qb_error *err)
+static enum qb_status find(const struct qb_observer *observer, bool absolute, float *min, float *max,
+                           struct qb_error *err)
 {
     const struct qb_counts *const o = (const struct qb_counts *)observer;
     QB_TRY(qb_counts_check(o, err));
     const double percentile = qb_spec_percentile(o->spec, &qb_observer_ort_percentile);
     float low, high;
-    if (o->spec->symmetric) {
+    if (absolute) {
         high = o->edges[reach(o, percentile / 100)];
         low = -high;
     } else {
@@ -47,6 +56,17 @@ static enum qb_status range(const struct qb_observer *observer, float *min, floa
     return QB_OK;
 }
 
+static enum qb_status range(const struct qb_observer *observer, float *min, float *max, struct qb_error *err)
+{
+    return find(observer, ((const struct qb_counts *)observer)->spec->symmetric, min, max, err);
+}
+
+static enum qb_status range_absolute(const struct qb_observer *observer, float *min, float *max,
+                                     struct qb_error *err)
+{
+    return find(observer, true, min, max, err);
+}
+
 const struct qb_observer_ops qb_observer_ort_percentile = {
     .name = "ort_percentile",
     .options = QB_OPTIONS_COMMON | QB_OPTION_BINS | QB_OPTION_PERCENTILE,
@@ -55,5 +75,16 @@ const struct qb_observer_ops qb_observer_ort_percentile = {
     .observe = qb_counts_observe,
     .next_pass = qb_counts_next_pass,
     .range = range,
+    .destroy = qb_counts_destroy,
+};
+
+const struct qb_observer_ops qb_observer_ort_percentile_absolute = {
+    .name = "ort_percentile_absolute",
+    .options = QB_OPTIONS_COMMON | QB_OPTION_BINS | QB_OPTION_PERCENTILE,
+    .default_percentile = 99.999,
+    .create = create_absolute,
+    .observe = qb_counts_observe,
+    .next_pass = qb_counts_next_pass,
+    .range = range_absolute,
     .destroy = qb_counts_destroy,
 };

@@ -31,6 +31,15 @@ static int merged_conv(const struct qb_graph *graph, int add, int residual)
     return node->op != QB_OP_ADD ? -1 : node->src[0] == residual ? node->src[1] : node->src[0];
 }
 
+int qb_qgraph_product(const struct qb_qgraph *qgraph, int i)
+{
+    const struct qb_qnode *const n = &qgraph->nodes[i];
+    return n->op == QB_QOP_ADD && qgraph->nodes[n->src[0]].op == QB_QOP_DENSE &&
+                   qgraph->nodes[n->src[1]].op == QB_QOP_CONSTANT
+               ? n->src[0]
+               : -1;
+}
+
 void qb_qgraph_origin(const struct qb_qgraph *qgraph, const struct qb_graph *graph, struct qb_origin *origin)
 {
     for (int i = 0; i < qgraph->count; i++) {
@@ -41,6 +50,10 @@ void qb_qgraph_origin(const struct qb_qgraph *qgraph, const struct qb_graph *gra
         if (named >= 0 && (q->op == QB_QOP_CONV || q->op == QB_QOP_DENSE)) {
             const int weights = q->fused_add ? merged_conv(graph, named, origin[q->src[1]].tensor) : named;
             origin[i].weights = weights >= 0 && fits(q, &graph->nodes[weights]) ? weights : -1;
+        }
+        const int product = qb_qgraph_product(qgraph, i);
+        if (named >= 0 && product >= 0 && fits(&qgraph->nodes[product], &graph->nodes[named])) {
+            origin[product].weights = origin[i].weights = named;
         }
     }
 }

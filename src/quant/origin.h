@@ -12,6 +12,11 @@ struct qb_origin {
     int weights; /* the CONV or DENSE that its weights come from; -1: it has none, or they are not found */
 };
 
+/* The product that addition `i` completes to a dense layer by adding its bias as a constant (arithmetic ort);
+ * -1 when node `i` is no such addition. Product and addition have the layer's weights for origin, the
+ * addition its tensor. */
+int qb_qgraph_product(const struct qb_qgraph *qgraph, int i);
+
 /* origin [qgraph->count] */
 void qb_qgraph_origin(const struct qb_qgraph *qgraph, const struct qb_graph *graph, struct qb_origin *origin);
 

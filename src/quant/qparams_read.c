@@ -134,6 +134,14 @@ static enum qb_status read_all(const char *path, const json_t *root, const struc
             QB_TRY(read_entry(&entry, &table->q[roles[i].tensor], err));
             table->set[roles[i].tensor] = true;
         }
+        if (roles[i].split) {
+            char name[128];
+            snprintf(name, sizeof name, "%.100s_matmul", graph->nodes[i].name);
+            const struct entry entry = {path, name, json_object_get(observers, name),
+                                        &roles[i].scheme->activations};
+            QB_TRY(read_entry(&entry, &table->product[i], err));
+            table->product_set[i] = true;
+        }
     }
     return QB_OK;
 }
@@ -160,10 +168,12 @@ enum qb_status qb_qparams_read(const char *path, const struct qb_graph *graph, c
     const size_t count = (size_t)graph->count;
     json_t *root = NULL;
     struct qb_role *const roles = calloc(count + 1, sizeof *roles);
-    struct qb_qparams_table table = {qb_arena_array(arena, count, sizeof *table.q),
-                                     qb_arena_array(arena, count, sizeof *table.set)};
-    enum qb_status status = roles && table.q && table.set ? qb_roles_plan(graph, scheme, roles, err)
-                                                          : qb_fail_memory(err, count * sizeof *roles);
+    struct qb_qparams_table table = {0};
+    enum qb_status status =
+        roles ? qb_qparams_table_make(count, arena, &table, err) : qb_fail_memory(err, count * sizeof *roles);
+    if (status == QB_OK) {
+        status = qb_roles_plan(graph, scheme, roles, err);
+    }
     if (status == QB_OK) {
         status = parse(path, &root, err);
     }

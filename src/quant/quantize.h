@@ -39,7 +39,13 @@ void qb_calibration_free(struct qb_calibration *calibration);
 struct qb_qparams_table {
     struct qb_qparams *q; /* [graph->count] */
     bool *set;            /* [graph->count] */
+    /* The same of a DENSE's product without its bias, where that is a tensor (arithmetic ort, roles.h). */
+    struct qb_qparams *product;
+    bool *product_set;
 };
+/* All unset, in `arena`. */
+enum qb_status qb_qparams_table_make(size_t count, struct qb_arena *arena, struct qb_qparams_table *out,
+                                     struct qb_error *err);
 enum qb_status qb_calibration_qparams(const struct qb_calibration *calibration, struct qb_arena *arena,
                                       struct qb_qparams_table *out, struct qb_error *err);
 

@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "quant/qgraph.h"
+
 static enum qb_status check_node(const struct qb_graph *graph, int i, struct qb_error *err)
 {
     const struct qb_node *const node = &graph->nodes[i];
@@ -173,6 +175,22 @@ static void spread_floats(const struct qb_graph *graph, struct shape *shape, str
     }
 }
 
+/* Refinements write biases, which have to be the layer's own then. */
+static bool is_split(const struct qb_scheme *scheme, const struct qb_node *node)
+{
+    const char *const type = node->source_type ? node->source_type : "";
+    if (scheme->arithmetic != QB_ARITHMETIC_ORT || scheme->refine || node->op != QB_OP_DENSE ||
+        (strcmp(type, "MatMul") != 0 && strcmp(type, "Dense") != 0)) {
+        return false;
+    }
+    for (int k = 0; k < node->oc; k++) {
+        if (node->bia[k] < 0 || node->bia[k] > 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static bool any_float(const struct qb_graph *graph, const struct qb_role *roles)
 {
     for (int i = 0; i < graph->count; i++) {
@@ -204,7 +222,8 @@ enum qb_status qb_roles_plan(const struct qb_graph *graph, const struct qb_schem
     measure(graph, shape);
     for (int i = 0; i < graph->count; i++) {
         const enum qb_op op = graph->nodes[i].op;
-        const bool observed = op == QB_OP_INPUT || op == QB_OP_CONV || op == QB_OP_DENSE || op == QB_OP_ADD;
+        const bool observed = op == QB_OP_INPUT || op == QB_OP_CONV || op == QB_OP_DENSE || op == QB_OP_ADD ||
+                              (op == QB_OP_RELU && qb_arithmetic_traits(scheme->arithmetic)->rescales);
         roles[i] = (struct qb_role){
             .emitted = op != QB_OP_SOFTMAX, .observed = observed, .tensor = i, .conv = -1, .scheme = scheme};
     }
@@ -222,7 +241,7 @@ enum qb_status qb_roles_plan(const struct qb_graph *graph, const struct qb_schem
         const int reader = shape[i].reader;
         if ((fuse & with_relu) && reader >= 0 && graph->nodes[reader].op == QB_OP_RELU) {
             roles[i].tensor = reader;
-            roles[reader].emitted = false;
+            roles[reader].emitted = roles[reader].observed = false;
         }
         if (op == QB_OP_ADD && (fuse & QB_FUSE_CONV_ADD)) {
             roles[i].conv = mergeable(graph, shape, roles, i);
@@ -230,6 +249,9 @@ enum qb_status qb_roles_plan(const struct qb_graph *graph, const struct qb_schem
                 roles[roles[i].conv].emitted = roles[roles[i].conv].observed = false;
             }
         }
+    }
+    for (int i = 0; i < graph->count; i++) {
+        roles[i].split = !roles[i].f32 && is_split(scheme, &graph->nodes[i]);
     }
     if (any_float(graph, roles)) {
         spread_floats(graph, shape, roles);

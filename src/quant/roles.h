@@ -11,10 +11,14 @@
 
 struct qb_role {
     bool emitted;  /* has a node of its own in the integer graph */
-    bool observed; /* emitted, with scale and zero point of its own: INPUT, CONV, DENSE, ADD. The others have
-                      their source's */
+    bool observed; /* emitted, with scale and zero point of its own: INPUT, CONV, DENSE, ADD; RELU where the
+                      arithmetic rescales. The others have their source's */
     int tensor;    /* emitted: the float node whose tensor it produces, itself or the RELU fused into it */
-    int conv;      /* ADD: the convolution it is merged with (QB_FUSE_CONV_ADD), else -1 */
+    /* DENSE, arithmetic ort: becomes a product without bias, observed for itself, and the addition of a
+     * constant. So ONNX Runtime's quantizer takes the MatMul and Add of a file, which a
+     * Keras Dense is exported as; a Gemm keeps its bias. */
+    bool split;
+    int conv;                       /* ADD: the convolution it is merged with (QB_FUSE_CONV_ADD), else -1 */
     const struct qb_scheme *scheme; /* whose weights and activations blocks are for this node: the scheme
                                        itself, or that of an exception */
     /* emitted: computes in float, and makes floats. CONV and DENSE as the scheme says; ADD where both

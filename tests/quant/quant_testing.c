@@ -131,12 +131,14 @@ struct qb_qparams_table qbt_numbered_qparams(const struct qb_graph *graph, const
     struct qb_calibration *calibration;
     qbt_ok(qb_calibration_create(graph, scheme, &calibration, &err), &err);
     const size_t count = (size_t)graph->count;
-    struct qb_qparams_table table = {qb_arena_array(graph->arena, count, sizeof *table.q),
-                                     qb_arena_array(graph->arena, count, sizeof *table.set)};
+    struct qb_qparams_table table;
+    qbt_ok(qb_qparams_table_make(count, graph->arena, &table, &err), &err);
     for (int i = 0; i < graph->count; i++) {
-        table.set[i] = qb_calibration_wants(calibration, i);
+        table.set[i] = table.product_set[i] = qb_calibration_wants(calibration, i);
         table.q[i] =
             (struct qb_qparams){0.0625f * (float)(i + 1), i + 1, scheme->activations.dtype, 0, 127, 0};
+        table.product[i] =
+            (struct qb_qparams){0.05f * (float)(i + 1), i + 2, scheme->activations.dtype, 0, 127, 0};
     }
     qb_calibration_free(calibration);
     return table;
