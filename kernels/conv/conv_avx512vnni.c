@@ -154,7 +154,8 @@ QB_INLINE void finish_here(enum qb_tail_form form, bool plain, const struct job 
 {
     const struct qb_tail *const tail = &j->conv->tail;
     const bool onednn = form == QB_FORM_ONEDNN || form == QB_FORM_ONEDNN_SUM;
-    const bool residual = form != QB_FORM_FBGEMM && form != QB_FORM_TENSOR && form != QB_FORM_ONEDNN;
+    const bool residual =
+        form != QB_FORM_FBGEMM && form != QB_FORM_TENSOR && form != QB_FORM_ONEDNN && form != QB_FORM_FIXED;
     const struct qb_tail512_block b[2] = {qb_tail512_load(form, tail, at.block * QB_BLOCK),
                                           qb_tail512_load(form, tail, (at.block + (size_t)Q - 1) * QB_BLOCK)};
     const __m512i zero_point = _mm512_set1_epi16((short)(onednn ? 0 : tail->zero_point)),
@@ -192,6 +193,8 @@ QB_INLINE bool finish_full(const struct job *j, const __m512i *acc, size_t y, st
     case QB_FORM_TENSOR_ADD: finish_here(QB_FORM_TENSOR_ADD, false, j, acc, y, at, P, Q); return true;
     case QB_FORM_ONEDNN: finish_here(QB_FORM_ONEDNN, false, j, acc, y, at, P, Q); return true;
     case QB_FORM_ONEDNN_SUM: finish_here(QB_FORM_ONEDNN_SUM, false, j, acc, y, at, P, Q); return true;
+    case QB_FORM_FIXED: finish_here(QB_FORM_FIXED, false, j, acc, y, at, P, Q); return true;
+    case QB_FORM_FIXED_ADD: finish_here(QB_FORM_FIXED_ADD, false, j, acc, y, at, P, Q); return true;
     default: return false;
     }
 }
