@@ -9,8 +9,8 @@
  * Buffers. A pixel is `step` bytes, a row `pitch` bytes. src points at pixel (0, 0); every pixel that a
  * window reaches is there, those outside 0..src_h-1 and 0..src_w-1 hold the code zx in all ic channels. ic
  * rounded up to 4 bytes of a pixel are read, the bytes beyond ic are ignored; so are bytes between the first
- * and the last of these that belong to no such pixel, which may be read too. Nothing else is read. dst: 16 *
- * qb_blocks(oc) bytes of each pixel are written, those beyond oc hold nothing of meaning; nothing else is
+ * and the last of these that belong to no such pixel, which may be read too, and QB_CONV_EXTRA bytes behind
+ * the last. Nothing else is read. dst: 16 * qb_blocks(oc) bytes of each pixel are written, those beyond oc hold nothing of meaning; nothing else is
  * written. res, read where tail.residual says so, is shaped like dst; it must not overlap dst. No alignment
  * is needed; rows and pixels at multiples of 64 bytes are fastest.
  *
@@ -25,6 +25,8 @@
 
 #include "base/cpu.h"
 #include "kernels/tail.h"
+
+enum { QB_CONV_EXTRA = 32 };
 
 struct qb_conv {
     int ic, oc, kh, kw, stride_h, stride_w;

@@ -28,7 +28,7 @@ static void an_image_of_resnet8(void **state)
         engine->implementation, c.dots, c.short_dots, c.loads, c.crossings, c.stores, c.configs);
     assert_true(c.dots > 0 && c.dots <= 1300);
     assert_true(c.short_dots <= 224);
-    assert_true(c.configs <= 7);
+    assert_true(c.configs <= 5);
     free(image);
     qb_engine_free(engine);
     net_free(&net);

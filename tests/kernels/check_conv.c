@@ -179,7 +179,7 @@ static void make_source(struct sample *s, int pad_b, int pad_r, enum fill fill, 
     const struct qb_conv *const c = &s->conv;
     const size_t h = (size_t)(c->pad_t + c->src_h + pad_b), w = (size_t)(c->pad_l + c->src_w + pad_r);
     const size_t ic4 = ((size_t)c->ic + 3) / 4 * 4;
-    s->src = guarded_alloc((h - 1) * c->src_pitch + (w - 1) * c->src_step + ic4, side, rng);
+    s->src = guarded_alloc((h - 1) * c->src_pitch + (w - 1) * c->src_step + ic4 + QB_CONV_EXTRA, side, rng);
     for (size_t y = 0; y < h; y++) {
         for (size_t x = 0; x < w; x++) {
             uint8_t *const pixel = s->src.data + y * c->src_pitch + x * c->src_step;

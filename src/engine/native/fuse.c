@@ -11,7 +11,8 @@ static bool alone(const int *readers, const struct qb_native_fusion *fusions, in
     return readers[node] == 1 && !fusions[node].absorbed;
 }
 
-/* The convolution that ADD `n` may absorb: the later one, whose other operand is certainly there. */
+/* The convolution that may absorb ADD `n`, whose step then stands where the addition stood: the larger one.
+ * An addition is a long tail, which AMX hides behind dot products, so it goes where those are. */
 static int absorbable(const struct qb_qgraph *graph, const struct qb_qnode *n, const int *readers,
                       const struct qb_native_fusion *fusions)
 {
@@ -19,7 +20,8 @@ static int absorbable(const struct qb_qgraph *graph, const struct qb_qnode *n, c
     for (int s = 0; s < 2; s++) {
         const int node = n->src[s];
         if (graph->nodes[node].op == QB_QOP_CONV && alone(readers, fusions, node) &&
-            fusions[node].base == node && node > best) {
+            fusions[node].base == node &&
+            (best < 0 || qb_qnode_macs(&graph->nodes[node]) > qb_qnode_macs(&graph->nodes[best]))) {
             best = node;
         }
     }

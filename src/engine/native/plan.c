@@ -117,7 +117,7 @@ static enum qb_status make_tensors(struct qb_native_maker *m, struct qb_error *e
             lay_out(&m->plan->tensors[i], &graph->nodes[i], frames[i], &end);
         }
     }
-    m->plan->scratch = end;
+    m->plan->scratch = round_up(end + QB_CONV_EXTRA, 64);
     return QB_OK;
 }
 
