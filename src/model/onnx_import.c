@@ -124,14 +124,31 @@ static const struct operator_entry *find_operator(const char *domain, const char
     return NULL;
 }
 
+static struct onnx_op operator_of(struct onnx_importer *im, const Onnx__NodeProto *node)
+{
+    return (struct onnx_op){
+        .im = im,
+        .node = node,
+        .type = node->op_type ? node->op_type : "",
+        .name = node->name && node->name[0] ? node->name : node->n_output ? node->output[0] : ""};
+}
+
+/* Before anything else: an unknown operator explains more than what it does to the nodes before it. */
+static enum qb_status check_operators(struct onnx_importer *im, struct qb_error *err)
+{
+    for (size_t i = 0; i < im->source->n_node; i++) {
+        const struct onnx_op op = operator_of(im, im->source->node[i]);
+        if (!find_operator(op.node->domain, op.type)) {
+            return fail_operator(&op, err);
+        }
+    }
+    return QB_OK;
+}
+
 static enum qb_status import_node(struct onnx_importer *im, const Onnx__NodeProto *node, struct qb_error *err)
 {
-    struct onnx_op op = {.im = im, .node = node, .type = node->op_type ? node->op_type : ""};
-    op.name = node->name && node->name[0] ? node->name : node->n_output ? node->output[0] : "";
+    struct onnx_op op = operator_of(im, node);
     const struct operator_entry *const entry = find_operator(node->domain, op.type);
-    if (!entry) {
-        return fail_operator(&op, err);
-    }
     for (size_t i = 0; i < node->n_attribute; i++) {
         const char *const name = node->attribute[i]->name ? node->attribute[i]->name : "";
         bool known = false;
@@ -317,6 +334,7 @@ static enum qb_status import_model(struct onnx_importer *im, const Onnx__ModelPr
                        im->source->n_node, QB_MODEL_MAX_NODES);
     }
     QB_TRY(check_versions(model, err));
+    QB_TRY(check_operators(im, err));
     QB_TRY(read_metadata(im->graph, model, err));
     QB_TRY(define_initializers(im, err));
     QB_TRY(define_input(im, err));

@@ -121,8 +121,9 @@ enum qb_status qb_onnx_decode(struct onnx_importer *im, const Onnx__TensorProto 
     if (!size || tensor->segment) {
         return qb_fail(
             err, QB_EUNSUPPORTED,
-            "tensor '%.200s' has type %s; FLOAT, INT8, UINT8, INT32 or INT64 in one piece is expected", name,
-            type_name(type));
+            "tensor '%.200s' has type %s (number %d of ONNX); FLOAT, INT8, UINT8, INT32 or INT64 in one piece is "
+            "expected",
+            name, type_name(type), type);
     }
     if (tensor->n_dims > QB_ONNX_MAX_RANK) {
         return qb_fail(err, QB_EUNSUPPORTED, "tensor '%.200s' has %zu dimensions; at most %d are expected",

@@ -40,6 +40,12 @@ static void unknown_attribute(struct onnx_writer *w)
 {
     ow_int(w, ow_find(w, "Relu", 0), "slope", 1);
 }
+/* Told first, as it explains most. */
+static void unknown_behind_another(struct onnx_writer *w)
+{
+    unknown_attribute(w);
+    rename_op(w);
+}
 static void group(struct onnx_writer *w)
 {
     ow_int(w, ow_find(w, "Conv", 0), "group", 3);
@@ -405,6 +411,7 @@ static const struct {
     {rename_op, "(MaxPool): operator MaxPool is not supported; supported are Add, AveragePool"},
     {other_domain, "(Relu): operator com.microsoft.Relu is not supported"},
     {unknown_attribute, "(Relu): attribute 'slope' is not supported"},
+    {unknown_behind_another, "(MaxPool): operator MaxPool is not supported"},
     {group, "(Conv): attribute group is 3; only 1 is supported"},
     {dilations, "(Conv): attribute dilations is 2,2"},
     {kernel_shape, "(Conv): attribute kernel_shape is 5,5; the weights are 3x3"},
