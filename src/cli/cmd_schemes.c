@@ -58,7 +58,8 @@ static void print_cell(const char *text)
 
 /* A scheme's own lines, in words. */
 struct words {
-    char weights[QB_DESCRIPTION], activations[QB_DESCRIPTION], fuse[48], rule[40], refine[64], layers[96];
+    char weights[QB_DESCRIPTION], activations[QB_DESCRIPTION], fuse[48], rule[40], refine[64],
+        layers[QB_LAYERS_DESCRIPTION];
     const char *arithmetic, *accumulate, *compared; /* rule: arithmetic, and how sums saturate */
 };
 
@@ -81,7 +82,7 @@ static void describe(const struct qb_scheme *s, struct words *out)
         snprintf(out->rule, sizeof out->rule, "%s%s%s", out->arithmetic, exact ? "" : ", ",
                  exact ? "" : out->accumulate);
         qb_refine_names(s->refine, out->refine, sizeof out->refine);
-        qb_exception_names(s, out->layers, sizeof out->layers);
+        qb_layers_describe(s, out->layers);
     }
 }
 

@@ -68,8 +68,12 @@ void qb_exception_names(const struct qb_scheme *scheme, char *out, size_t size)
 {
     *out = 0;
     for (size_t i = 0; i < scheme->layer_count; i++) {
+        const struct qb_exception *const e = &scheme->layers[i];
+        const char *const own = !e->weights      ? "{activations}"
+                                : e->activations ? "{weights activations}"
+                                                 : "{weights}";
         char item[160];
-        snprintf(item, sizeof item, "%.63s %.63s", scheme->layers[i].layer, scheme->layers[i].scheme->name);
+        snprintf(item, sizeof item, "%.63s %.63s", e->layer, *e->name ? e->name : own);
         qb_append_name(out, size, item);
     }
 }

@@ -102,12 +102,14 @@ struct qb_observer_spec {
     int line; /* where the block stands in qb_scheme.path, for messages; 0: made by hand */
 };
 
-/* A layer that another scheme's weights and activations blocks are for, or that stays float (scheme->fp32).
- */
+/* A layer that is not as the rest of its scheme: float, or with blocks of another scheme or of its own. */
 struct qb_exception {
     const char *layer; /* canonical name; known to exist once there is a graph (src/quant/roles.h) */
-    const struct qb_scheme *scheme;
-    int line; /* in the scheme's file; 0: made by hand */
+    const char *name;  /* the scheme whose blocks these are; "fp32"; "": they stand with the layer itself */
+    bool fp32;         /* the layer is float and has no blocks */
+    const struct qb_observer_spec *weights, *activations; /* NULL: as the rest */
+    const char *path;                                     /* the file that the blocks stand in */
+    int line;                                             /* in the scheme's file; 0: made by hand */
 };
 
 struct qb_scheme {
@@ -126,7 +128,7 @@ struct qb_scheme {
     const struct qb_exception *layers; /* [layer_count] */
     size_t layer_count;
 };
-/* "conv fp32, dense fbgemm" into `out`, cut when full; "" without exceptions. */
+/* "conv fp32, dense fbgemm, conv_4 {weights}" into `out`, cut when full; "" without exceptions. */
 void qb_exception_names(const struct qb_scheme *scheme, char *out, size_t size);
 
 /* Finds a scheme: a name without '/' and ".yaml" is looked up in `scheme_dirs` (NULL-terminated list of

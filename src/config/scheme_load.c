@@ -7,91 +7,8 @@
 
 #include "base/file.h"
 #include "config/internal.h"
+#include "config/scheme_schema.h"
 #include "config/yaml.h"
-
-/* ---- the schema ---- */
-
-/* Absent options are NULL. Yes/no values are int, see qb_yaml_load. */
-struct raw_observer {
-    char *observer;
-    int dtype, symmetric;
-    int *reduce_range, *quant_min, *quant_max, *bins, *levels, *bits, *scale_rule;
-    double *eps, *averaging_constant, *percentile;
-};
-
-struct raw_scheme {
-    char *name, *reproduces, *verified, *accumulate;
-    struct raw_observer weights, activations;
-    unsigned fuse, refine;
-    int arithmetic;
-    int *compared;
-};
-
-static const cyaml_strval_t dtypes[] = {{"quint8", QB_QUINT8}, {"qint8", QB_QINT8}};
-static const cyaml_strval_t fusions[] = {
-    {"conv_relu", QB_FUSE_CONV_RELU}, {"add_relu", QB_FUSE_ADD_RELU}, {"conv_add", QB_FUSE_CONV_ADD}};
-static const cyaml_strval_t refinements[] = {
-    {"equalize", QB_REFINE_EQUALIZE},
-    {"adaround", QB_REFINE_ADAROUND},
-    {"bias_correction", QB_REFINE_BIAS_CORRECTION},
-    {"fast_bias_correction", QB_REFINE_FAST_BIAS_CORRECTION},
-};
-static const cyaml_strval_t arithmetics[] = {{"fbgemm", QB_ARITHMETIC_FBGEMM},
-                                             {"onednn", QB_ARITHMETIC_ONEDNN},
-                                             {"ort", QB_ARITHMETIC_ORT},
-                                             {"tflite", QB_ARITHMETIC_TFLITE}};
-_Static_assert(CYAML_ARRAY_LEN(arithmetics) == QB_ARITHMETIC_COUNT,
-               "every arithmetic can be written in a file");
-
-static const cyaml_strval_t scale_rules[] = {
-    {"torch", QB_SCALE_TORCH}, {"ort", QB_SCALE_ORT}, {"nncf", QB_SCALE_NNCF}, {"aimet", QB_SCALE_AIMET}};
-_Static_assert(CYAML_ARRAY_LEN(scale_rules) == QB_SCALE_RULES, "every scale rule can be written in a file");
-
-static const cyaml_strval_t compared[] = {{"nothing", QB_COMPARED_NOTHING},
-                                          {"observer", QB_COMPARED_OBSERVER},
-                                          {"scales", QB_COMPARED_SCALES},
-                                          {"logits", QB_COMPARED_LOGITS}};
-_Static_assert(CYAML_ARRAY_LEN(compared) == QB_COMPARED_COUNT, "every level can be written in a file");
-
-enum { NEEDED = CYAML_FLAG_STRICT, OPTION = CYAML_FLAG_STRICT | CYAML_FLAG_OPTIONAL };
-
-static const cyaml_schema_field_t observer_fields[] = {
-    CYAML_FIELD_STRING_PTR("observer", NEEDED, struct raw_observer, observer, 1, QB_NAME_MAX),
-    CYAML_FIELD_ENUM("dtype", NEEDED, struct raw_observer, dtype, dtypes, CYAML_ARRAY_LEN(dtypes)),
-    CYAML_FIELD_ENUM("symmetric", NEEDED, struct raw_observer, symmetric, qb_yaml_bools, 2),
-    CYAML_FIELD_ENUM_PTR("reduce_range", OPTION, struct raw_observer, reduce_range, qb_yaml_bools, 2),
-    CYAML_FIELD_INT_PTR("bits", OPTION, struct raw_observer, bits),
-    CYAML_FIELD_INT_PTR("quant_min", OPTION, struct raw_observer, quant_min),
-    CYAML_FIELD_INT_PTR("quant_max", OPTION, struct raw_observer, quant_max),
-    CYAML_FIELD_FLOAT_PTR("eps", OPTION, struct raw_observer, eps),
-    CYAML_FIELD_FLOAT_PTR("averaging_constant", OPTION, struct raw_observer, averaging_constant),
-    CYAML_FIELD_INT_PTR("bins", OPTION, struct raw_observer, bins),
-    CYAML_FIELD_FLOAT_PTR("percentile", OPTION, struct raw_observer, percentile),
-    CYAML_FIELD_INT_PTR("levels", OPTION, struct raw_observer, levels),
-    CYAML_FIELD_ENUM_PTR("scale_rule", OPTION, struct raw_observer, scale_rule, scale_rules,
-                         CYAML_ARRAY_LEN(scale_rules)),
-    CYAML_FIELD_END,
-};
-
-static const cyaml_schema_field_t scheme_fields[] = {
-    CYAML_FIELD_STRING_PTR("name", NEEDED, struct raw_scheme, name, 1, QB_NAME_MAX),
-    CYAML_FIELD_STRING_PTR("reproduces", OPTION, struct raw_scheme, reproduces, 0, 159),
-    CYAML_FIELD_STRING_PTR("verified", OPTION, struct raw_scheme, verified, 0, QB_YAML_MAX_TEXT),
-    CYAML_FIELD_ENUM_PTR("compared", OPTION, struct raw_scheme, compared, compared,
-                         CYAML_ARRAY_LEN(compared)),
-    CYAML_FIELD_MAPPING("weights", NEEDED, struct raw_scheme, weights, observer_fields),
-    CYAML_FIELD_MAPPING("activations", NEEDED, struct raw_scheme, activations, observer_fields),
-    CYAML_FIELD_FLAGS("fuse", NEEDED, struct raw_scheme, fuse, fusions, CYAML_ARRAY_LEN(fusions)),
-    CYAML_FIELD_ENUM("arithmetic", NEEDED, struct raw_scheme, arithmetic, arithmetics,
-                     CYAML_ARRAY_LEN(arithmetics)),
-    CYAML_FIELD_STRING_PTR("accumulate", OPTION, struct raw_scheme, accumulate, 1, QB_NAME_MAX),
-    CYAML_FIELD_IGNORE("layers", (enum cyaml_flag)OPTION), /* keys of the user's choice: convert_layers */
-    CYAML_FIELD_FLAGS("refine", OPTION, struct raw_scheme, refine, refinements, CYAML_ARRAY_LEN(refinements)),
-    CYAML_FIELD_END,
-};
-
-static const cyaml_schema_value_t scheme_schema = {
-    CYAML_VALUE_MAPPING(CYAML_FLAG_POINTER, struct raw_scheme, scheme_fields)};
 
 /* ---- rules between values ---- */
 
@@ -102,7 +19,7 @@ static const char *key_of(const char *block, const char *key, char out[2 * QB_YA
 }
 
 static enum qb_status check_range(const struct qb_yaml *doc, const char *block,
-                                  const struct raw_observer *raw, struct qb_error *err)
+                                  const struct qb_raw_observer *raw, struct qb_error *err)
 {
     char path[2 * QB_YAML_MAX_KEY];
     if (raw->bits && (*raw->bits < QB_BITS_MIN || *raw->bits > QB_BITS_MAX)) {
@@ -145,7 +62,7 @@ static enum qb_status check_range(const struct qb_yaml *doc, const char *block,
 }
 
 static enum qb_status check_observer(const struct qb_yaml *doc, const char *block,
-                                     const struct raw_observer *raw, struct qb_error *err)
+                                     const struct qb_raw_observer *raw, struct qb_error *err)
 {
     char path[2 * QB_YAML_MAX_KEY];
     QB_TRY(check_range(doc, block, raw, err));
@@ -172,7 +89,7 @@ static enum qb_status check_observer(const struct qb_yaml *doc, const char *bloc
     return QB_OK;
 }
 
-static enum qb_status check(const struct qb_yaml *doc, const struct raw_scheme *raw, const char *wanted,
+static enum qb_status check(const struct qb_yaml *doc, const struct qb_raw_scheme *raw, const char *wanted,
                             struct qb_error *err)
 {
     char found[QB_YAML_QUOTED];
@@ -218,7 +135,7 @@ static enum qb_status check(const struct qb_yaml *doc, const struct raw_scheme *
 /* ---- raw -> qb_scheme ---- */
 
 static enum qb_status convert_observer(const struct qb_yaml *doc, const char *block,
-                                       const struct raw_observer *raw, struct qb_arena *arena,
+                                       const struct qb_raw_observer *raw, struct qb_arena *arena,
                                        struct qb_observer_spec *out, struct qb_error *err)
 {
     const struct qb_yaml_node *const node = qb_yaml_find(doc, block);
@@ -251,8 +168,8 @@ static enum qb_status convert_observer(const struct qb_yaml *doc, const char *bl
     return QB_OK;
 }
 
-static enum qb_status convert(const struct qb_yaml *doc, const struct raw_scheme *raw, struct qb_arena *arena,
-                              struct qb_scheme *out, struct qb_error *err)
+static enum qb_status convert(const struct qb_yaml *doc, const struct qb_raw_scheme *raw,
+                              struct qb_arena *arena, struct qb_scheme *out, struct qb_error *err)
 {
     struct qb_scheme scheme = {
         .name = qb_arena_strdup(arena, raw->name),
@@ -276,42 +193,78 @@ static enum qb_status convert(const struct qb_yaml *doc, const struct raw_scheme
     return QB_OK;
 }
 
-/* ---- layers: {NAME: SCHEME, ...} ---- */
+/* ---- layers ---- */
 
 static enum qb_status load(const char *name_or_path, const char *const *scheme_dirs, bool inner,
                            struct qb_arena *arena, struct qb_scheme *out, struct qb_error *err);
 
-static enum qb_status convert_layer(const struct qb_yaml *doc, const struct qb_yaml_node *node,
+/* The blocks of another scheme. */
+static enum qb_status borrow_blocks(const struct qb_yaml *doc, const struct qb_yaml_node *node,
                                     const char *const *scheme_dirs, struct qb_arena *arena,
                                     struct qb_exception *out, struct qb_error *err)
 {
-    if (node->kind != QB_YAML_SCALAR) {
-        return qb_yaml_fail(doc, err, node->path,
-                            "expected fp32, the name of a scheme or the path of a scheme file");
-    }
     struct qb_scheme *const scheme = qb_arena_array(arena, 1, sizeof *scheme);
-    const char *const layer = qb_arena_strdup(arena, node->key);
-    if (!scheme || !layer) {
+    if (!scheme) {
         return qb_fail_memory(err, sizeof *scheme);
     }
     if (load(node->text, scheme_dirs, true, arena, scheme, err) != QB_OK) {
         return qb_fail_prefix(err, "%s:%u: %s", doc->file, node->line, node->path);
     }
-    *out = (struct qb_exception){.layer = layer, .scheme = scheme, .line = (int)node->line};
+    out->name = scheme->name;
+    out->path = scheme->path;
+    out->fp32 = scheme->fp32;
+    out->weights = scheme->fp32 ? NULL : &scheme->weights;
+    out->activations = scheme->fp32 ? NULL : &scheme->activations;
     return QB_OK;
 }
 
+/* The block `key` of layer `node`; NULL when it has none. */
+static enum qb_status convert_block(const struct qb_yaml *doc, const struct qb_yaml_node *node,
+                                    const char *key, const struct qb_raw_observer *raw,
+                                    struct qb_arena *arena, const struct qb_observer_spec **out,
+                                    struct qb_error *err)
+{
+    char block[2 * QB_YAML_MAX_KEY];
+    if (!raw) {
+        return QB_OK;
+    }
+    struct qb_observer_spec *const spec = qb_arena_array(arena, 1, sizeof *spec);
+    if (!spec) {
+        return qb_fail_memory(err, sizeof *spec);
+    }
+    QB_TRY(check_observer(doc, key_of(node->path, key, block), raw, err));
+    QB_TRY(convert_observer(doc, block, raw, arena, spec, err));
+    *out = spec;
+    return QB_OK;
+}
+
+static enum qb_status convert_layer(const struct qb_yaml *doc, const struct qb_yaml_node *node,
+                                    const struct qb_raw_layer *raw, const char *const *scheme_dirs,
+                                    const struct qb_scheme *scheme, struct qb_arena *arena,
+                                    struct qb_exception *out, struct qb_error *err)
+{
+    *out = (struct qb_exception){.layer = qb_arena_strdup(arena, node->key),
+                                 .name = "",
+                                 .path = scheme->path,
+                                 .line = (int)node->line};
+    if (!out->layer) {
+        return qb_fail_memory(err, strlen(node->key));
+    }
+    if (raw->scheme) {
+        return borrow_blocks(doc, node, scheme_dirs, arena, out, err);
+    }
+    QB_TRY(convert_block(doc, node, "weights", raw->blocks.weights, arena, &out->weights, err));
+    return convert_block(doc, node, "activations", raw->blocks.activations, arena, &out->activations, err);
+}
+
 /* `inner`: the scheme is itself one of a layer, so that exceptions end here. */
-static enum qb_status convert_layers(const struct qb_yaml *doc, const char *const *scheme_dirs, bool inner,
-                                     struct qb_arena *arena, struct qb_scheme *scheme, struct qb_error *err)
+static enum qb_status convert_layers(const struct qb_yaml *doc, const struct qb_raw_scheme *raw,
+                                     const char *const *scheme_dirs, bool inner, struct qb_arena *arena,
+                                     struct qb_scheme *scheme, struct qb_error *err)
 {
     const struct qb_yaml_node *const list = qb_yaml_find(doc, "layers");
     if (!list) {
         return QB_OK;
-    }
-    if (list->kind != QB_YAML_MAPPING || list->size == 0) {
-        return qb_yaml_fail(doc, err, "layers",
-                            "expected a mapping of layers to schemes, as in { conv: fp32 }");
     }
     if (inner) {
         return qb_yaml_fail(doc, err, "layers",
@@ -321,15 +274,26 @@ static enum qb_status convert_layers(const struct qb_yaml *doc, const char *cons
     if (!layers) {
         return qb_fail_memory(err, list->size * sizeof *layers);
     }
-    const int parent = (int)(list - doc->nodes);
-    for (int i = parent + 1; i < doc->count; i++) {
-        if (doc->nodes[i].parent == parent) {
-            QB_TRY(convert_layer(doc, &doc->nodes[i], scheme_dirs, arena, &layers[scheme->layer_count], err));
-            scheme->layer_count++;
+    for (const struct qb_yaml_node *node = list + 1; node < doc->nodes + doc->count; node++) {
+        if (&doc->nodes[node->parent] == list) {
+            const size_t i = scheme->layer_count++;
+            QB_TRY(convert_layer(doc, node, &raw->layers[i], scheme_dirs, scheme, arena, &layers[i], err));
         }
     }
     scheme->layers = layers;
     return QB_OK;
+}
+
+static enum qb_status read_file(struct qb_yaml *doc, const char *wanted, const char *const *scheme_dirs,
+                                bool inner, struct qb_arena *arena, struct qb_scheme *out,
+                                struct qb_error *err)
+{
+    const cyaml_schema_value_t *schema;
+    QB_TRY(qb_scheme_schema(doc, &schema, err));
+    QB_TRY(qb_yaml_parse(doc, schema, err));
+    QB_TRY(check(doc, doc->data, wanted, err));
+    QB_TRY(convert(doc, doc->data, arena, out, err));
+    return convert_layers(doc, doc->data, scheme_dirs, inner, arena, out, err);
 }
 
 /* `wanted`: the name the file must carry; NULL: any. */
@@ -337,16 +301,10 @@ static enum qb_status load_file(const char *path, const char *wanted, const char
                                 bool inner, struct qb_arena *arena, struct qb_scheme *out,
                                 struct qb_error *err)
 {
-    struct qb_yaml doc = {0};
+    struct qb_yaml doc;
     struct qb_scheme scheme = {0};
-    QB_TRY(qb_yaml_load(path, &scheme_schema, &doc, err));
-    enum qb_status status = check(&doc, doc.data, wanted, err);
-    if (status == QB_OK) {
-        status = convert(&doc, doc.data, arena, &scheme, err);
-    }
-    if (status == QB_OK) {
-        status = convert_layers(&doc, scheme_dirs, inner, arena, &scheme, err);
-    }
+    QB_TRY(qb_yaml_open(path, &doc, err));
+    const enum qb_status status = read_file(&doc, wanted, scheme_dirs, inner, arena, &scheme, err);
     qb_yaml_free(&doc);
     if (status == QB_OK) {
         *out = scheme;

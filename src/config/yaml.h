@@ -13,6 +13,7 @@
 #include <cyaml/cyaml.h>
 
 #include "base/arena.h"
+#include "base/file.h"
 #include "base/status.h"
 
 enum {
@@ -39,6 +40,7 @@ struct qb_yaml_node {
 
 struct qb_yaml {
     const char *file;
+    struct qb_blob text;
     struct qb_arena *arena;     /* owns the nodes and their strings */
     struct qb_yaml_node *nodes; /* file order, parents before children */
     int count;
@@ -49,8 +51,13 @@ struct qb_yaml {
 /* yaml_index.c: walks the text and fills doc->nodes; doc->file and doc->arena are set by the caller. */
 enum qb_status qb_yaml_index(const uint8_t *text, size_t size, struct qb_yaml *doc, struct qb_error *err);
 
-/* yaml_load.c: reads `path` into the struct that `schema` describes (out->data). Schemas use CYAML_ENUM for
- * yes/no values, because libcyaml takes every unknown word for true. Free with qb_yaml_free. */
+/* yaml_load.c: reads `path` and indexes it. Free with qb_yaml_free. */
+enum qb_status qb_yaml_open(const char *path, struct qb_yaml *out, struct qb_error *err);
+/* Reads an opened file into the struct that `schema` describes (doc->data); the schema may depend on what the
+ * index says, and lives as long as `doc`. Schemas use CYAML_ENUM for yes/no values, because libcyaml takes
+ * every unknown word for true. */
+enum qb_status qb_yaml_parse(struct qb_yaml *doc, const cyaml_schema_value_t *schema, struct qb_error *err);
+/* Both: a file whose schema does not depend on it. */
 enum qb_status qb_yaml_load(const char *path, const cyaml_schema_value_t *schema, struct qb_yaml *out,
                             struct qb_error *err);
 void qb_yaml_free(struct qb_yaml *doc);

@@ -9,8 +9,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/file.h"
-
 const cyaml_strval_t qb_yaml_bools[2] = {{"false", 0}, {"true", 1}};
 
 const struct qb_yaml_node *qb_yaml_find(const struct qb_yaml *doc, const char *path)
@@ -235,8 +233,8 @@ struct report {
     int count;
 };
 
-static void __attribute__((format(printf, 3, 0)))
-capture(cyaml_log_t level, void *ctx, const char *format, va_list args)
+static void __attribute__((format(printf, 3, 0))) capture(cyaml_log_t level, void *ctx, const char *format,
+                                                          va_list args)
 {
     struct report *const report = ctx;
     char line[256];
@@ -339,10 +337,11 @@ static cyaml_config_t config_for(struct report *report)
                             .flags = CYAML_CFG_NO_ALIAS};
 }
 
-static enum qb_status parse(const struct qb_blob *blob, struct qb_yaml *doc, struct qb_error *err)
+enum qb_status qb_yaml_parse(struct qb_yaml *doc, const cyaml_schema_value_t *schema, struct qb_error *err)
 {
+    doc->schema = schema;
     if (!doc->count) {
-        const struct words words = expected(doc->schema);
+        const struct words words = expected(schema);
         return qb_fail(err, QB_EINPUT, "%s:1: the file holds no value; expected %s", doc->file, words.text);
     }
     QB_TRY(check_nodes(doc, err));
@@ -351,30 +350,38 @@ static enum qb_status parse(const struct qb_blob *blob, struct qb_yaml *doc, str
     }
     struct report report = {.count = 0};
     const cyaml_config_t config = config_for(&report);
-    const cyaml_err_t code = cyaml_load_data(blob->data, blob->size, &config, doc->schema, &doc->data, NULL);
+    const cyaml_err_t code =
+        cyaml_load_data(doc->text.data, doc->text.size, &config, schema, &doc->data, NULL);
     return code == CYAML_OK ? QB_OK : explain(doc, code, &report, err);
+}
+
+enum qb_status qb_yaml_open(const char *path, struct qb_yaml *out, struct qb_error *err)
+{
+    struct qb_yaml doc = {.file = path};
+    QB_TRY(qb_file_read(path, QB_YAML_MAX_BYTES, &doc.text, err));
+    doc.arena = qb_arena_create();
+    const enum qb_status status = doc.arena ? qb_yaml_index(doc.text.data, doc.text.size, &doc, err)
+                                            : qb_fail_memory(err, doc.text.size);
+    if (status != QB_OK) {
+        qb_yaml_free(&doc);
+        return status;
+    }
+    *out = doc;
+    return QB_OK;
 }
 
 enum qb_status qb_yaml_load(const char *path, const cyaml_schema_value_t *schema, struct qb_yaml *out,
                             struct qb_error *err)
 {
-    struct qb_blob blob = {0};
-    QB_TRY(qb_file_read(path, QB_YAML_MAX_BYTES, &blob, err));
-    struct qb_yaml doc = {.file = path, .schema = schema, .arena = qb_arena_create()};
-    enum qb_status status = doc.arena ? QB_OK : qb_fail_memory(err, blob.size);
-    if (status == QB_OK) {
-        status = qb_yaml_index(blob.data, blob.size, &doc, err);
-    }
-    if (status == QB_OK) {
-        status = parse(&blob, &doc, err);
-    }
-    qb_blob_free(&blob);
-    if (status == QB_OK) {
-        *out = doc;
-    } else {
+    struct qb_yaml doc;
+    QB_TRY(qb_yaml_open(path, &doc, err));
+    const enum qb_status status = qb_yaml_parse(&doc, schema, err);
+    if (status != QB_OK) {
         qb_yaml_free(&doc);
+        return status;
     }
-    return status;
+    *out = doc;
+    return QB_OK;
 }
 
 void qb_yaml_free(struct qb_yaml *doc)
@@ -384,6 +391,7 @@ void qb_yaml_free(struct qb_yaml *doc)
         const cyaml_config_t config = config_for(&report);
         cyaml_free(&config, doc->schema, doc->data, 0);
     }
+    qb_blob_free(&doc->text);
     qb_arena_destroy(doc->arena);
     *doc = (struct qb_yaml){0};
 }

@@ -69,7 +69,7 @@ static enum qb_status create_observers(struct qb_calibration *c, struct qb_error
             const enum qb_op op = c->graph->nodes[i].op;
             const int tensor = roles[i].tensor;
             c->names[tensor] = c->graph->nodes[i].name;
-            c->specs[tensor] = &roles[i].scheme->activations;
+            c->specs[tensor] = roles[i].activations;
             c->ops[tensor] = qb_observer_find(c->specs[tensor]->observer);
             c->twice[tensor] = c->ops[tensor]->twice_behind_fused_relu && tensor != (int)i &&
                                (op == QB_OP_CONV || op == QB_OP_DENSE);
@@ -77,7 +77,7 @@ static enum qb_status create_observers(struct qb_calibration *c, struct qb_error
         }
         if (status == QB_OK && roles[i].split) {
             struct product *const p = &c->products[i];
-            p->spec = &roles[i].scheme->activations;
+            p->spec = roles[i].activations;
             p->ops = qb_observer_find(p->spec->observer);
             status = p->ops->create(p->spec, 1, &p->observer, err);
         }

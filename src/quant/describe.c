@@ -114,6 +114,48 @@ void qb_fuse_describe(unsigned fuse, char *out, size_t size)
     }
 }
 
+/* "{ weights ...; activations ... }": the blocks that stand with a layer. */
+static void describe_blocks(const struct qb_exception *e, char *out, size_t size)
+{
+    char text[QB_DESCRIPTION];
+    snprintf(out, size, "{ ");
+    if (e->weights) {
+        qb_spec_describe(e->weights, text);
+        append(out, size, "weights %s", text);
+    }
+    if (e->activations) {
+        qb_spec_describe(e->activations, text);
+        append(out, size, "%sactivations %s", e->weights ? "; " : "", text);
+    }
+    append(out, size, " }");
+}
+
+void qb_layers_describe(const struct qb_scheme *scheme, char out[QB_LAYERS_DESCRIPTION])
+{
+    enum { OWN = 2 * QB_DESCRIPTION + 32 };
+    char texts[2][OWN] = {"", ""}; /* of this layer and of the one before, in turn */
+    out[0] = 0;
+    for (size_t i = 0; i < scheme->layer_count; i++) {
+        const struct qb_exception *const e = &scheme->layers[i];
+        char *const own = texts[i % 2];
+        const char *const last = texts[(i + 1) % 2];
+        if (*e->name) {
+            snprintf(own, OWN, "%s", e->name);
+        } else {
+            describe_blocks(e, own, OWN);
+        }
+        if (strcmp(own, last) != 0) {
+            append(out, QB_LAYERS_DESCRIPTION, "%s%s%s", *last ? " " : "", last, *last ? ", " : "");
+        } else {
+            append(out, QB_LAYERS_DESCRIPTION, " ");
+        }
+        append(out, QB_LAYERS_DESCRIPTION, "%s", e->layer);
+    }
+    if (scheme->layer_count) {
+        append(out, QB_LAYERS_DESCRIPTION, " %s", texts[(scheme->layer_count - 1) % 2]);
+    }
+}
+
 enum qb_status qb_layers_identity(const struct qb_scheme *scheme, char hex[QB_SHA256_HEX],
                                   struct qb_error *err)
 {
@@ -122,13 +164,13 @@ enum qb_status qb_layers_identity(const struct qb_scheme *scheme, char hex[QB_SH
         return qb_fail_memory(err, 0);
     }
     for (size_t i = 0; i < scheme->layer_count; i++) {
-        const struct qb_scheme *const of = scheme->layers[i].scheme;
+        const struct qb_exception *const e = &scheme->layers[i];
         char text[2][QB_SPEC_IDENTITY] = {"fp32", ""};
-        if (!of->fp32) {
-            qb_spec_identity(&of->weights, text[0]);
-            qb_spec_identity(&of->activations, text[1]);
+        if (!e->fp32) {
+            qb_spec_identity(e->weights ? e->weights : &scheme->weights, text[0]);
+            qb_spec_identity(e->activations ? e->activations : &scheme->activations, text[1]);
         }
-        qb_sha256_add(stream, scheme->layers[i].layer, strlen(scheme->layers[i].layer) + 1);
+        qb_sha256_add(stream, e->layer, strlen(e->layer) + 1);
         qb_sha256_add(stream, text[0], strlen(text[0]) + 1);
         qb_sha256_add(stream, text[1], strlen(text[1]) + 1);
     }

@@ -31,6 +31,11 @@ void qb_spec_identity(const struct qb_observer_spec *spec, char out[QB_SPEC_IDEN
 /* "conv_relu add_relu"; "" when nothing is fused. */
 void qb_fuse_describe(unsigned fuse, char *out, size_t size);
 
+/* The layers that are not as the rest, neighbours that have the same together: "conv dense fp32, conv_4 mse,
+ * conv_7 { weights minmax qint8 symmetric, codes -31..31 }"; "" without. */
+enum { QB_LAYERS_DESCRIPTION = 2048 };
+void qb_layers_describe(const struct qb_scheme *scheme, char out[QB_LAYERS_DESCRIPTION]);
+
 /* A digest of the layers with schemes of their own, and of what those say that can change a result. */
 enum qb_status qb_layers_identity(const struct qb_scheme *scheme, char hex[QB_SHA256_HEX],
                                   struct qb_error *err);

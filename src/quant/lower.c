@@ -78,7 +78,7 @@ static enum qb_status take_codes(const struct lowering *l, int i, size_t each, s
                                  struct qb_error *err)
 {
     const struct qb_node *const node = &l->graph->nodes[i];
-    const struct qb_observer_spec *const spec = &l->roles[i].scheme->weights;
+    const struct qb_observer_spec *const spec = l->roles[i].weights;
     struct qb_quantized_weights wei;
     if (qb_weights_quantize(spec, node->wei, node->oc, each, l->out->arena, &wei, err) != QB_OK) {
         return qb_fail_prefix(err, "%s: weights of node \"%s\"", l->graph->path, node->name);
@@ -178,11 +178,11 @@ static enum qb_status take_sources(struct lowering *l, int i, int src[2], struct
 static enum qb_status take_addend(const struct lowering *l, int i, struct qb_qnode *to, struct qb_error *err)
 {
     const struct qb_node *const node = &l->graph->nodes[i];
-    struct qb_observer_spec spec = l->roles[i].scheme->activations;
+    struct qb_observer_spec spec = *l->roles[i].activations;
     uint8_t *const codes = qb_arena_array(l->out->arena, (size_t)node->oc, sizeof *codes);
     int low, high;
     float min = 0, max = 0;
-    qb_spec_quant_range(&l->roles[i].scheme->weights, &low, &high);
+    qb_spec_quant_range(l->roles[i].weights, &low, &high);
     if (high - low <= 128) {
         spec.has_quant_range = true;
         spec.quant_min = spec.dtype == QB_QINT8 ? -64 : 0;

@@ -48,9 +48,10 @@ static enum qb_status checksum(const char *const values[QB_QDQ_ENTRIES], char he
     return QB_OK;
 }
 
-/* [{"name": .., "src": [indices], "range": [quant_min, quant_max]}, ..]: what ONNX has no place for. Other
- * programs may reorder nodes and operands, the result of an addition does not depend on it, but a file that
- * is read back must give the graph that was written. */
+/* [{"name": .., "src": [indices], "range": [quant_min, quant_max]}, ..]: what ONNX has no place for. An
+ * addition of floats has "float": true, as between pairs it looks like one of codes. Other programs may
+ * reorder nodes and operands, the result of an addition does not depend on it, but a file that is read back
+ * must give the graph that was written. */
 static enum qb_status make_nodes(const struct qb_qgraph *graph, struct qb_arena *arena, const char **out,
                                  struct qb_error *err)
 {
@@ -64,7 +65,9 @@ static enum qb_status make_nodes(const struct qb_qgraph *graph, struct qb_arena 
         }
         json_t *const item = json_pack("{s:s, s:o, s:[i,i]}", "name", node->name, "src", src, "range",
                                        (int)node->q.quant_min, (int)node->q.quant_max);
-        made = item && json_array_append_new(list, item) == 0;
+        const bool floats = node->op == QB_QOP_ADD && node->f32;
+        made = item && (!floats || json_object_set_new(item, "float", json_true()) == 0) &&
+               json_array_append_new(list, item) == 0;
         if (!made) {
             json_decref(list);
             return qb_fail(err, QB_EINPUT, "node number %d: its name cannot be written as UTF-8 text", i);
@@ -246,17 +249,41 @@ static enum qb_status restore_nodes(const json_t *list, const char *const *names
     return QB_OK;
 }
 
+/* The list under qbench.nodes; NULL where `file` has none. */
+static enum qb_status load_nodes(const struct qb_graph *file, json_t **out, struct qb_error *err)
+{
+    const char *const text = qb_graph_metadata(file, keys[NODES]);
+    json_error_t bad;
+    *out = text ? json_loads(text, 0, &bad) : NULL;
+    return *out || !text ? QB_OK
+                         : qb_fail(err, QB_EINPUT, "metadata: %s is not JSON: %s", keys[NODES], bad.text);
+}
+
+enum qb_status qb_qdq_metadata_floats(const struct qb_graph *file, bool *floats, struct qb_error *err)
+{
+    json_t *list;
+    QB_TRY(load_nodes(file, &list, err));
+    for (size_t i = 0; i < json_array_size(list); i++) {
+        const json_t *const item = json_array_get(list, i);
+        const char *const name = json_string_value(json_object_get(item, "name"));
+        for (int k = 0; k < file->count && name && json_is_true(json_object_get(item, "float")); k++) {
+            const struct qb_node *const node = &file->nodes[k];
+            floats[k] |= node->op == QB_OP_ADD &&
+                         strcmp(node->source_name ? node->source_name : node->name, name) == 0;
+        }
+    }
+    json_decref(list);
+    return QB_OK;
+}
+
 enum qb_status qb_qdq_metadata_restore(const struct qb_graph *file, const char *const *names,
                                        struct qb_qgraph *graph, struct qb_error *err)
 {
-    const char *const text = qb_graph_metadata(file, keys[NODES]);
     const char *const want = qb_graph_metadata(file, keys[QGRAPH_HASH]);
-    if (text) {
-        json_error_t bad;
-        json_t *const list = json_loads(text, 0, &bad);
-        const enum qb_status status =
-            list ? restore_nodes(list, names, graph, err)
-                 : qb_fail(err, QB_EINPUT, "metadata: %s is not JSON: %s", keys[NODES], bad.text);
+    json_t *list;
+    QB_TRY(load_nodes(file, &list, err));
+    if (list) {
+        const enum qb_status status = restore_nodes(list, names, graph, err);
         json_decref(list);
         QB_TRY(status);
     }

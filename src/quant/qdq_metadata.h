@@ -19,6 +19,9 @@ enum qb_status qb_qdq_metadata_make(const struct qb_qgraph *graph, struct qb_are
 enum qb_status qb_qdq_metadata_read(const struct qb_graph *file, enum qb_arithmetic fallback,
                                     struct qb_qgraph *out, struct qb_error *err);
 
+/* Sets floats[i], [file->count], of the additions that qbench.nodes says are float ones. */
+enum qb_status qb_qdq_metadata_floats(const struct qb_graph *file, bool *floats, struct qb_error *err);
+
 /* Gives the nodes of `graph` the order, names and ranges that qbench.nodes of `file` tells, if it has that
  * entry, and checks qbench.qgraph_hash, if it has that. `names[i]`: the name in the file of the operator that
  * node i was made of, NULL for the input. */

@@ -393,6 +393,7 @@ static enum qb_status read_graph(struct qb_qdq_reader *r, enum qb_arithmetic fal
                        qb_arithmetic_name(r->out->arithmetic));
     }
     r->traits = qb_arithmetic_traits(r->out->arithmetic);
+    QB_TRY(qb_qdq_metadata_floats(r->graph, r->floats, err));
     QB_TRY(read_nodes(r, err));
     return qb_qdq_metadata_restore(r->graph, r->keys, r->out, err);
 }
@@ -418,8 +419,9 @@ enum qb_status qb_qdq_read(const struct qb_graph *graph, enum qb_arithmetic fall
     r.operators = calloc(3 * count, sizeof *r.operators);
     r.converted = calloc(3 * count, sizeof *r.converted);
     r.keys = calloc(3 * count, sizeof *r.keys);
+    r.floats = calloc(count, sizeof *r.floats);
     enum qb_status status = QB_OK;
-    if (!r.out || !r.out->nodes || !r.node_of || !r.operators || !r.converted || !r.keys) {
+    if (!r.out || !r.out->nodes || !r.node_of || !r.operators || !r.converted || !r.keys || !r.floats) {
         status = qb_fail_memory(err, count * sizeof *r.out->nodes);
     } else if ((status = read_graph(&r, fallback, err)) != QB_OK) {
         qb_fail_prefix(err, "%s", graph->path);
@@ -428,6 +430,7 @@ enum qb_status qb_qdq_read(const struct qb_graph *graph, enum qb_arithmetic fall
     free(r.operators);
     free(r.converted);
     free(r.keys);
+    free(r.floats);
     if (status != QB_OK) {
         qb_arena_destroy(arena);
         return status;

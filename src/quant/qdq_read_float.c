@@ -65,7 +65,8 @@ bool qb_qdq_is_float(const struct qb_qdq_reader *r, int i)
     case QB_OP_INPUT: return read_by_operators(r->graph, i);
     case QB_OP_CONV:
     case QB_OP_DENSE: return !node->codes;
-    case QB_OP_ADD: return qb_qdq_has_floats(r, node->src[0]) || qb_qdq_has_floats(r, node->src[1]);
+    case QB_OP_ADD:
+        return r->floats[i] || qb_qdq_has_floats(r, node->src[0]) || qb_qdq_has_floats(r, node->src[1]);
     case QB_OP_RELU:
     case QB_OP_AVGPOOL: return qb_qdq_has_floats(r, node->src[0]);
     default: return false;

@@ -15,6 +15,7 @@ struct qb_qdq_reader {
      * holds, NULL for the input. */
     int *operators, *converted;
     const char **keys;
+    bool *floats; /* [graph->count] additions that work on floats whatever they read */
     const struct qb_arithmetic_traits *traits;
 };
 

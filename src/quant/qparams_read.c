@@ -129,16 +129,14 @@ static enum qb_status read_all(const char *path, const json_t *root, const struc
     for (int i = 0; i < graph->count; i++) {
         if (roles[i].observed) {
             const char *const name = graph->nodes[i].name;
-            const struct entry entry = {path, name, json_object_get(observers, name),
-                                        &roles[i].scheme->activations};
+            const struct entry entry = {path, name, json_object_get(observers, name), roles[i].activations};
             QB_TRY(read_entry(&entry, &table->q[roles[i].tensor], err));
             table->set[roles[i].tensor] = true;
         }
         if (roles[i].split) {
             char name[128];
             snprintf(name, sizeof name, "%.100s_matmul", graph->nodes[i].name);
-            const struct entry entry = {path, name, json_object_get(observers, name),
-                                        &roles[i].scheme->activations};
+            const struct entry entry = {path, name, json_object_get(observers, name), roles[i].activations};
             QB_TRY(read_entry(&entry, &table->product[i], err));
             table->product_set[i] = true;
         }

@@ -85,7 +85,7 @@ static enum qb_status find_layers(struct qb_refinement *r, const struct qb_role 
         if (!node->f32 && (node->op == QB_QOP_CONV || node->op == QB_QOP_DENSE)) {
             int conv = qb_graph_find(r->graph, node->name);
             conv = node->fused_add ? roles[conv].conv : conv;
-            QB_TRY(add_layer(r, node, &r->graph->nodes[conv], &roles[conv].scheme->weights, err));
+            QB_TRY(add_layer(r, node, &r->graph->nodes[conv], roles[conv].weights, err));
         }
     }
     return QB_OK;

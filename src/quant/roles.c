@@ -50,6 +50,7 @@ static enum qb_status check_node(const struct qb_graph *graph, int i, struct qb_
 struct shape {
     int depth, reader;
     int maker;          /* of the tensor in the integer graph: the node that the RELU is fused into */
+    bool named_float;   /* the scheme says that it is one of floats */
     bool float_readers; /* everything that reads it works on floats */
 };
 
@@ -88,43 +89,42 @@ static bool has_weights(enum qb_op op)
     return op == QB_OP_CONV || op == QB_OP_DENSE;
 }
 
-/* Additions are float where both operands are. */
-static bool may_differ(enum qb_op op, bool fp32)
+static bool may_differ(enum qb_op op)
 {
-    return has_weights(op) || (op == QB_OP_ADD && !fp32);
+    return has_weights(op) || op == QB_OP_ADD;
 }
 
 static enum qb_status fail_layer(const struct qb_graph *graph, const struct qb_scheme *scheme,
                                  const struct qb_exception *e, struct qb_error *err)
 {
     char names[512] = "", line[16] = "";
-    const bool fp32 = e->scheme->fp32;
     for (int i = 0; i < graph->count; i++) {
         const size_t used = strlen(names);
-        if (may_differ(graph->nodes[i].op, fp32)) {
+        if (may_differ(graph->nodes[i].op)) {
             snprintf(names + used, sizeof names - used, "%s%s", used ? ", " : "", graph->nodes[i].name);
         }
     }
     if (e->line) {
         snprintf(line, sizeof line, ":%d", e->line);
     }
-    return qb_fail(err, QB_EINPUT, "%.300s%s: layers: \"%.63s\" is no %s of %.200s; there are %s",
-                   scheme->path ? scheme->path : scheme->name, line, e->layer,
-                   fp32 ? "layer with weights" : "layer with scales of its own", graph->path, names);
+    return qb_fail(err, QB_EINPUT,
+                   "%.300s%s: layers: \"%.63s\" is no layer with scales of its own of %.200s; there are %s",
+                   scheme->path ? scheme->path : scheme->name, line, e->layer, graph->path, names);
 }
 
-/* The schemes of the layers. */
+/* What the scheme says about single layers. */
 static enum qb_status take_exceptions(const struct qb_graph *graph, const struct qb_scheme *scheme,
-                                      struct qb_role *roles, struct qb_error *err)
+                                      struct shape *shape, struct qb_role *roles, struct qb_error *err)
 {
     for (size_t k = 0; k < scheme->layer_count; k++) {
         const struct qb_exception *const e = &scheme->layers[k];
         const int i = qb_graph_find(graph, e->layer);
-        if (i < 0 || !may_differ(graph->nodes[i].op, e->scheme->fp32)) {
+        if (i < 0 || !may_differ(graph->nodes[i].op)) {
             return fail_layer(graph, scheme, e, err);
         }
-        roles[i].f32 = e->scheme->fp32;
-        roles[i].scheme = e->scheme->fp32 ? scheme : e->scheme;
+        roles[i].f32 = shape[i].named_float = e->fp32;
+        roles[i].weights = e->weights ? e->weights : roles[i].weights;
+        roles[i].activations = e->activations ? e->activations : roles[i].activations;
     }
     return QB_OK;
 }
@@ -144,8 +144,8 @@ static void find_float_readers(const struct qb_graph *graph, const struct qb_rol
     }
 }
 
-/* From the float CONV and DENSE to the other nodes: as many as possible at first, then without those whose
- * reason turns out to be gone, until nothing changes. */
+/* From the nodes that the scheme names to the other ones without weights: as many as possible at first, then
+ * without those whose reason turns out to be gone, until nothing changes. */
 static void spread_floats(const struct qb_graph *graph, struct shape *shape, struct qb_role *roles)
 {
     for (int i = 0; i < graph->count; i++) {
@@ -166,7 +166,7 @@ static void spread_floats(const struct qb_graph *graph, struct shape *shape, str
             for (int s = 0; s < qb_op_sources(node->op); s++) {
                 sources = sources && roles[shape[node->src[s]].maker].f32;
             }
-            if (roles[i].f32 && !has_weights(node->op) &&
+            if (roles[i].f32 && !shape[i].named_float &&
                 !(sources && (node->op == QB_OP_ADD || shape[i].float_readers))) {
                 roles[i].f32 = false;
                 changed = true;
@@ -224,10 +224,14 @@ enum qb_status qb_roles_plan(const struct qb_graph *graph, const struct qb_schem
         const enum qb_op op = graph->nodes[i].op;
         const bool observed = op == QB_OP_INPUT || op == QB_OP_CONV || op == QB_OP_DENSE || op == QB_OP_ADD ||
                               (op == QB_OP_RELU && qb_arithmetic_traits(scheme->arithmetic)->rescales);
-        roles[i] = (struct qb_role){
-            .emitted = op != QB_OP_SOFTMAX, .observed = observed, .tensor = i, .conv = -1, .scheme = scheme};
+        roles[i] = (struct qb_role){.emitted = op != QB_OP_SOFTMAX,
+                                    .observed = observed,
+                                    .tensor = i,
+                                    .conv = -1,
+                                    .weights = &scheme->weights,
+                                    .activations = &scheme->activations};
     }
-    const enum qb_status status = take_exceptions(graph, scheme, roles, err);
+    const enum qb_status status = take_exceptions(graph, scheme, shape, roles, err);
     if (status != QB_OK) {
         free(shape);
         return status;

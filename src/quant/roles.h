@@ -1,4 +1,4 @@
-/* Which float nodes become nodes of the integer graph, under whose scheme (the layers of a scheme), which of
+/* Which float nodes become nodes of the integer graph, by whose blocks (the layers of a scheme), which of
  * them are fused into others, and which tensors are observed: the rules of PyTorch's eager mode
  * (fuse_modules, prepare) for INPUT, CONV, DENSE, ADD, RELU and AVGPOOL. */
 #ifndef QB_QUANT_ROLES_H
@@ -18,12 +18,12 @@ struct qb_role {
      * constant. So ONNX Runtime's quantizer takes the MatMul and Add of a file, which a
      * Keras Dense is exported as; a Gemm keeps its bias. */
     bool split;
-    int conv;                       /* ADD: the convolution it is merged with (QB_FUSE_CONV_ADD), else -1 */
-    const struct qb_scheme *scheme; /* whose weights and activations blocks are for this node: the scheme
-                                       itself, or that of an exception */
-    /* emitted: computes in float, and makes floats. CONV and DENSE as the scheme says; ADD where both
-     * operands are floats; INPUT where all that reads it works on floats; RELU and AVGPOOL where both are so.
-     * Such nodes are observed all the same, as integer nodes may read them. */
+    int conv; /* ADD: the convolution it is merged with (QB_FUSE_CONV_ADD), else -1 */
+    /* The blocks for this node: the scheme's, or those of an exception. */
+    const struct qb_observer_spec *weights, *activations;
+    /* emitted: computes in float, and makes floats. CONV and DENSE as the scheme says; ADD as the scheme says
+     * and where both operands are floats; INPUT where all that reads it works on floats; RELU and AVGPOOL
+     * where both are so. Such nodes are observed all the same, as integer nodes may read them. */
     bool f32;
 };
 

@@ -13,8 +13,8 @@
 
 /* One half of a qconfig, with the words for its messages. */
 struct half {
-    char file[512];  /* and the line, where known */
-    const char *key; /* "weights" or "activations" */
+    char file[512]; /* and the line, where known */
+    char key[96];   /* "weights", "layers.conv.activations" */
     bool weights;
     const struct qb_observer_spec *spec;
 };
@@ -179,35 +179,40 @@ static enum qb_status check_quant_range(const struct half *half, struct qb_error
     return QB_OK;
 }
 
-/* Its weights and activations blocks. */
-static enum qb_status check_halves(const struct qb_scheme *scheme, struct qb_error *err)
+/* The block `spec` of the file `path`; `layer`: of whose own it is, or NULL. */
+static enum qb_status check_half(const char *path, const char *layer, bool weights,
+                                 const struct qb_observer_spec *spec, struct qb_error *err)
 {
-    if (scheme->fp32) {
-        return QB_OK;
+    struct half half = {.weights = weights, .spec = spec};
+    snprintf(half.key, sizeof half.key, "%s%.63s%s%s", layer ? "layers." : "", layer ? layer : "",
+             layer ? "." : "", weights ? "weights" : "activations");
+    if (spec->line) {
+        snprintf(half.file, sizeof half.file, "%s:%d", path, spec->line);
+    } else {
+        snprintf(half.file, sizeof half.file, "%s", path);
     }
-    struct half halves[] = {
-        {.key = "weights", .weights = true, .spec = &scheme->weights},
-        {.key = "activations", .spec = &scheme->activations},
-    };
-    for (int i = 0; i < 2; i++) {
-        if (halves[i].spec->line) {
-            snprintf(halves[i].file, sizeof halves[i].file, "%s:%d", file_of(scheme), halves[i].spec->line);
-        } else {
-            snprintf(halves[i].file, sizeof halves[i].file, "%s", file_of(scheme));
-        }
-        QB_TRY(check_observer(&halves[i], err));
-        QB_TRY(check_options(&halves[i], err));
-        QB_TRY(check_quant_range(&halves[i], err));
+    QB_TRY(check_observer(&half, err));
+    QB_TRY(check_options(&half, err));
+    return check_quant_range(&half, err);
+}
+
+static enum qb_status check_exception(const struct qb_scheme *scheme, const struct qb_exception *e,
+                                      struct qb_error *err)
+{
+    const char *const path = e->path ? e->path : file_of(scheme), *const layer = *e->name ? NULL : e->layer;
+    if (e->weights) {
+        QB_TRY(check_half(path, layer, true, e->weights, err));
     }
-    return QB_OK;
+    return e->activations ? check_half(path, layer, false, e->activations, err) : QB_OK;
 }
 
 enum qb_status qb_scheme_check(const struct qb_scheme *scheme, struct qb_error *err)
 {
-    QB_TRY(check_halves(scheme, err));
     if (scheme->fp32) {
         return QB_OK;
     }
+    QB_TRY(check_half(file_of(scheme), NULL, true, &scheme->weights, err));
+    QB_TRY(check_half(file_of(scheme), NULL, false, &scheme->activations, err));
     if ((scheme->fuse & QB_FUSE_CONV_ADD) && scheme->arithmetic != QB_ARITHMETIC_ONEDNN) {
         return qb_fail(err, QB_EINPUT,
                        "%s: fuse: conv_add needs arithmetic: onednn (here: %s), which adds in the "
@@ -215,7 +220,7 @@ enum qb_status qb_scheme_check(const struct qb_scheme *scheme, struct qb_error *
                        file_of(scheme), qb_arithmetic_name(scheme->arithmetic));
     }
     for (size_t i = 0; i < scheme->layer_count; i++) {
-        QB_TRY(check_halves(scheme->layers[i].scheme, err));
+        QB_TRY(check_exception(scheme, &scheme->layers[i], err));
     }
     if ((scheme->refine & QB_REFINE_BIAS_CORRECTION) && (scheme->refine & QB_REFINE_FAST_BIAS_CORRECTION)) {
         return qb_fail(err, QB_EINPUT,

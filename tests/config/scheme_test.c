@@ -286,11 +286,44 @@ static void test_errors(void **state)
         {"arithmetic: fbgemm", "arithmetic: fbgemm\nrefine: [bias_correction, fast_bias_correction]",
          ":11: refine: bias_correction and fast_bias_correction both write the biases"},
         {"arithmetic: fbgemm", "arithmetic: fbgemm\nlayers: [conv]",
-         ":11: layers: expected a mapping of layers to schemes"},
+         ":11: layers: expected a mapping of layers to schemes or blocks, as in { conv: fp32 }"},
         {"arithmetic: fbgemm", "arithmetic: fbgemm\nlayers: {}",
-         ":11: layers: expected a mapping of layers to schemes"},
+         ":11: layers: expected a mapping of layers to schemes or blocks, as in { conv: fp32 }"},
         {"arithmetic: fbgemm", "arithmetic: fbgemm\nlayers: { conv: [fp32] }",
-         ":11: layers.conv: expected fp32, the name of a scheme or the path of a scheme file"},
+         ":11: layers.conv: expected fp32, the name of a scheme, the path of a scheme file, or a mapping "
+         "with "
+         "weights, activations or both"},
+        {"arithmetic: fbgemm", "arithmetic: fbgemm\nlayers: { conv: {} }",
+         ":11: layers.conv: expected fp32, the name of a scheme, the path"},
+        {"arithmetic: fbgemm", "arithmetic: fbgemm\nlayers: { conv: '' }",
+         ":11: layers.conv: expected a text of 1 to 1023 bytes, found ''"},
+        /* blocks of a layer: all that is checked in those of the scheme */
+        {"arithmetic: fbgemm", "arithmetic: fbgemm\nlayers:\n  conv: { weigths: {} }",
+         ":12: layers.conv: unknown key 'weigths'; the keys here are weights, activations"},
+        {"arithmetic: fbgemm", "arithmetic: fbgemm\nlayers:\n  conv: { weights: mse }",
+         ":12: layers.conv.weights: expected a mapping with the keys observer, dtype"},
+        {"arithmetic: fbgemm",
+         "arithmetic: fbgemm\nlayers:\n  conv: fp32\n  conv_1:\n    weights:\n      observer: mse\n      "
+         "dtype: int8",
+         ":16: layers.conv_1.weights.dtype: expected one of quint8, qint8, found 'int8'"},
+        {"arithmetic: fbgemm",
+         "arithmetic: fbgemm\nlayers:\n  conv:\n    activations: { observer: mse, dtype: quint8 }",
+         ":13: layers.conv.activations: key 'symmetric' is missing"},
+        {"arithmetic: fbgemm",
+         "arithmetic: fbgemm\nlayers:\n  conv:\n    weights:\n      observer: mse\n      dtype: qint8\n"
+         "      symmetric: true\n      bits: 9",
+         ":17: layers.conv.weights.bits: 9 bits, expected 2 to 8"},
+        {"arithmetic: fbgemm",
+         "arithmetic: fbgemm\nlayers:\n  conv:\n    activations:\n      observer: mse\n      dtype: qint8\n"
+         "      symmetric: true\n      quant_min: -64\n      quant_max: 128",
+         ":18: layers.conv.activations.quant_max: 128 is outside qint8, expected -128 to 127"},
+        {"arithmetic: fbgemm",
+         "arithmetic: fbgemm\nlayers: { conv: { weights: { observer: mse, dtype: qint8, symmetric: true, "
+         "bins: "
+         "x } } }",
+         ":11: layers.conv.weights.bins: expected a whole number"},
+        {"arithmetic: fbgemm", "arithmetic: fbgemm\nlayers: { conv: { layers: { conv_1: fp32 } } }",
+         ":11: layers.conv: unknown key 'layers'"},
         {"arithmetic: fbgemm", "arithmetic: fbgemm\nlayers:\n  conv: fp32\n  dense: fp16",
          ":13: layers.dense: there is no scheme 'fp16'"},
         {"arithmetic: fbgemm", "arithmetic: fbgemm\nlayers: { conv: fp32, conv: fp32 }",
@@ -486,21 +519,44 @@ static void test_layers(void **state)
     char *const dir = qbt_mkdtemp();
     char *const inner = write_bytes(dir, "inner.yaml", good, strlen(good));
     char text[2048];
-    snprintf(text, sizeof text, "%slayers:\n  conv: fp32\n  dense: %s\n", good, inner);
+    snprintf(
+        text, sizeof text,
+        "%slayers:\n  conv: fp32\n  dense: %s\n  conv_4:\n    weights: { observer: minmax, dtype: qint8, "
+        "symmetric: true, bits: 7 }\n  add: { activations: { observer: mse, dtype: quint8, symmetric: "
+        "false } }\n",
+        good, inner);
     char *const path = write_text(dir, "outer.yaml", text);
     struct qb_arena *const arena = qb_arena_create();
     struct qb_scheme s;
     struct qb_error err;
     qbt_ok(qb_scheme_load(path, no_dirs, arena, &s, &err), &err);
-    assert_int_equal(s.layer_count, 2);
+    assert_int_equal(s.layer_count, 4);
     assert_string_equal(s.layers[0].layer, "conv");
-    assert_true(s.layers[0].scheme->fp32 && s.layers[0].line == 12);
+    assert_string_equal(s.layers[0].name, "fp32");
+    assert_true(s.layers[0].fp32 && s.layers[0].line == 12);
+    assert_true(!s.layers[0].weights && !s.layers[0].activations);
     assert_string_equal(s.layers[1].layer, "dense");
-    assert_string_equal(s.layers[1].scheme->activations.observer, "histogram");
-    assert_int_equal(s.layers[1].scheme->layer_count, 0);
-    char names[64];
+    assert_string_equal(s.layers[1].name, "mine");
+    assert_string_equal(s.layers[1].path, inner);
+    assert_string_equal(s.layers[1].weights->observer, "per_channel_minmax");
+    assert_string_equal(s.layers[1].activations->observer, "histogram");
+    assert_int_equal(s.layers[1].activations->line, 4);
+    assert_string_equal(s.layers[2].name, "");
+    assert_string_equal(s.layers[2].path, path);
+    assert_string_equal(s.layers[2].weights->observer, "minmax");
+    assert_int_equal(s.layers[2].weights->bits, 7);
+    assert_int_equal(s.layers[2].weights->line, 15);
+    assert_null(s.layers[2].activations);
+    assert_null(s.layers[3].weights);
+    assert_string_equal(s.layers[3].activations->observer, "mse");
+    char names[96];
     qb_exception_names(&s, names, sizeof names);
-    assert_string_equal(names, "conv fp32, dense mine");
+    assert_string_equal(names, "conv fp32, dense mine, conv_4 {weights}, add {activations}");
+    /* Fewer bits are for what the layers leave to the scheme. */
+    struct qb_scheme narrow;
+    qbt_ok(qb_scheme_narrow(&s, 4, 5, arena, &narrow, &err), &err);
+    assert_true(narrow.weights.bits == 4 && narrow.layers[2].weights->bits == 7 &&
+                !narrow.layers[2].activations);
     char again[2048];
     snprintf(again, sizeof again, "%slayers: { conv: %s }\n", good, path);
     char *const third = write_text(dir, "third.yaml", again);
