@@ -36,8 +36,8 @@ static struct span cut(int bytes, bool row)
     return (struct span){bytes, chunks, divide_up(divide_up(bytes, chunks), 4) * 4, row};
 }
 
-/* Small windows far from each other (1x1 shortcuts) take the depth of their neighbours' chunks: it costs nothing
- * or little, another tile configuration 182 cycles. */
+/* Small windows far from each other (1x1 shortcuts) take the depth of their neighbours' chunks: it costs
+ * nothing or little, another tile configuration 182 cycles. */
 static struct span common_depth(const struct qb_conv *c, struct span s)
 {
     const size_t step = (size_t)c->stride_w * c->src_step;

@@ -23,9 +23,11 @@ static const struct operator_entry operators[] = {
     {"BatchNormalization",
      qb_onnx_batch_normalization,
      {"epsilon", "momentum", "training_mode", "spatial", "is_test"}},
+    {"Cast", qb_onnx_cast, {"saturate", "to"}},
     {"Clip", qb_onnx_clip, {"min", "max"}},
     {"Concat", qb_onnx_concat, {"axis"}},
     {"Constant", qb_onnx_constant_node, {"value", "value_float", "value_floats", "value_int", "value_ints"}},
+    {"ConstantOfShape", qb_onnx_constant_of_shape, {"value"}},
     {"Conv", qb_onnx_conv, {"auto_pad", "dilations", "group", "kernel_shape", "pads", "strides"}},
     {"DequantizeLinear", qb_onnx_dequantize_linear, {"axis", "block_size", "output_dtype"}},
     {"Div", qb_onnx_div, {NULL}},
@@ -126,11 +128,12 @@ static const struct operator_entry *find_operator(const char *domain, const char
 
 static struct onnx_op operator_of(struct onnx_importer *im, const Onnx__NodeProto *node)
 {
-    return (struct onnx_op){
-        .im = im,
-        .node = node,
-        .type = node->op_type ? node->op_type : "",
-        .name = node->name && node->name[0] ? node->name : node->n_output ? node->output[0] : ""};
+    return (struct onnx_op){.im = im,
+                            .node = node,
+                            .type = node->op_type ? node->op_type : "",
+                            .name = node->name && node->name[0] ? node->name
+                                    : node->n_output            ? node->output[0]
+                                                                : ""};
 }
 
 /* Before anything else: an unknown operator explains more than what it does to the nodes before it. */

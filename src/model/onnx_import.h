@@ -62,6 +62,10 @@ enum qb_status qb_onnx_define(struct onnx_importer *im, const struct onnx_value 
 void qb_onnx_free_values(struct onnx_importer *im);
 /* NULL when the name is not defined (yet). */
 struct onnx_value *qb_onnx_find(const struct onnx_importer *im, const char *name);
+/* Of a type number: its name, "unknown" where the system's onnx.proto is older; bytes of an element, 0: not
+ * supported. */
+const char *qb_onnx_type_name(int type);
+size_t qb_onnx_element_size(int type);
 /* Decodes a TensorProto into the graph's arena. */
 enum qb_status qb_onnx_decode(struct onnx_importer *im, const Onnx__TensorProto *tensor,
                               struct onnx_constant **out, struct qb_error *err);
@@ -170,6 +174,8 @@ enum qb_status qb_onnx_read_qparams(const struct onnx_op *op, size_t scale, int6
 /* The values of input 0 <= i, a constant of codes; remembers the codes (onnx_constant.codes, bia_codes). */
 enum qb_status qb_onnx_dequantized(const struct onnx_op *op, size_t i, struct onnx_qparams *q,
                                    const struct onnx_constant **out, struct qb_error *err);
+/* Of the codes that `value`, integer, holds: INT8 or UINT8. */
+int qb_onnx_code_type(const struct onnx_importer *im, const struct onnx_value *value);
 /* A DEQUANTIZE node of codes `src`, whose QUANTIZE must have the same scale, zero point and type. */
 enum qb_status qb_onnx_dequantize(const struct onnx_op *op, const struct onnx_value *src,
                                   struct onnx_qparams *q, struct onnx_value *out, struct qb_error *err);
@@ -198,6 +204,8 @@ qb_onnx_handler qb_onnx_relu, qb_onnx_clip, qb_onnx_softmax, qb_onnx_identity, q
 /* onnx_shape.c */
 qb_onnx_handler qb_onnx_transpose, qb_onnx_reshape, qb_onnx_flatten, qb_onnx_squeeze;
 qb_onnx_handler qb_onnx_shape, qb_onnx_gather, qb_onnx_unsqueeze, qb_onnx_concat;
+/* onnx_cast.c */
+qb_onnx_handler qb_onnx_cast, qb_onnx_constant_of_shape;
 /* onnx_quantize.c */
 qb_onnx_handler qb_onnx_quantize_linear, qb_onnx_dequantize_linear;
 /* onnx_qlinear.c */

@@ -204,19 +204,29 @@ enum qb_status qb_onnx_quantize(const struct onnx_op *op, const struct onnx_valu
     return qb_onnx_alias(op, &out, err);
 }
 
+/* What stands between moves integers only. */
+static const struct qb_node *quantize_of(const struct onnx_importer *im, const struct onnx_value *value)
+{
+    const struct qb_node *node = &im->graph->nodes[value->node];
+    while (node->op != QB_OP_QUANTIZE) {
+        node = &im->graph->nodes[node->src[0]];
+    }
+    return node;
+}
+
+int qb_onnx_code_type(const struct onnx_importer *im, const struct onnx_value *value)
+{
+    return quantize_of(im, value)->q.is_signed ? ONNX__TENSOR_PROTO__DATA_TYPE__INT8
+                                               : ONNX__TENSOR_PROTO__DATA_TYPE__UINT8;
+}
+
 enum qb_status qb_onnx_dequantize(const struct onnx_op *op, const struct onnx_value *src,
                                   struct onnx_qparams *q, struct onnx_value *out, struct qb_error *err)
 {
-    const struct qb_node *quantize = &op->im->graph->nodes[src->node];
-    while (quantize->op != QB_OP_QUANTIZE) { /* what stands between moves integers only */
-        quantize = &op->im->graph->nodes[quantize->src[0]];
-    }
-    if (!q->type) {
-        q->type = quantize->q.is_signed ? ONNX__TENSOR_PROTO__DATA_TYPE__INT8
-                                        : ONNX__TENSOR_PROTO__DATA_TYPE__UINT8;
-    }
-    if (quantize->q.scale != q->scales[0] || quantize->q.zero_point != q->zero_points[0] ||
-        quantize->q.is_signed != (q->type == ONNX__TENSOR_PROTO__DATA_TYPE__INT8)) {
+    const struct qb_node *const quantize = quantize_of(op->im, src);
+    const int type = qb_onnx_code_type(op->im, src);
+    q->type = q->type ? q->type : type;
+    if (quantize->q.scale != q->scales[0] || quantize->q.zero_point != q->zero_points[0] || q->type != type) {
         return qb_onnx_fail(
             op, err, QB_EUNSUPPORTED,
             "scale, zero point and type of '%.200s' are expected to be those of the node that "

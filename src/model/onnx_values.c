@@ -43,14 +43,14 @@ struct onnx_value *qb_onnx_find(const struct onnx_importer *im, const char *name
     return found ? *found : NULL;
 }
 
-static const char *type_name(int type)
+const char *qb_onnx_type_name(int type)
 {
     const ProtobufCEnumValue *const v =
         protobuf_c_enum_descriptor_get_value(&onnx__tensor_proto__data_type__descriptor, type);
     return v ? v->name : "unknown";
 }
 
-static size_t element_size(int type)
+size_t qb_onnx_element_size(int type)
 {
     switch (type) {
     case ONNX__TENSOR_PROTO__DATA_TYPE__FLOAT:
@@ -100,7 +100,7 @@ static enum qb_status copy_elements(const Onnx__TensorProto *t, const char *name
     for (size_t i = 0; i < count; i++) {
         if (wide[i] < low || wide[i] > low + 255) {
             return qb_fail(err, QB_EINPUT, "tensor '%.200s' of type %s has element %d", name,
-                           type_name(t->data_type), wide[i]);
+                           qb_onnx_type_name(t->data_type), wide[i]);
         }
         ((uint8_t *)out)[i] = (uint8_t)wide[i];
     }
@@ -112,18 +112,18 @@ enum qb_status qb_onnx_decode(struct onnx_importer *im, const Onnx__TensorProto 
 {
     const char *const name = tensor->name ? tensor->name : "";
     const int type = tensor->has_data_type ? tensor->data_type : 0;
-    const size_t size = element_size(type);
+    const size_t size = qb_onnx_element_size(type);
     if (tensor->n_external_data || tensor->data_location == ONNX__TENSOR_PROTO__DATA_LOCATION__EXTERNAL) {
         return qb_fail(err, QB_EUNSUPPORTED,
                        "tensor '%.200s' keeps its data in another file; save the model with its data inside",
                        name);
     }
     if (!size || tensor->segment) {
-        return qb_fail(
-            err, QB_EUNSUPPORTED,
-            "tensor '%.200s' has type %s (number %d of ONNX); FLOAT, INT8, UINT8, INT32 or INT64 in one piece is "
-            "expected",
-            name, type_name(type), type);
+        return qb_fail(err, QB_EUNSUPPORTED,
+                       "tensor '%.200s' has type %s (number %d of ONNX); FLOAT, INT8, UINT8, INT32 or INT64 "
+                       "in one piece is "
+                       "expected",
+                       name, qb_onnx_type_name(type), type);
     }
     if (tensor->n_dims > QB_ONNX_MAX_RANK) {
         return qb_fail(err, QB_EUNSUPPORTED, "tensor '%.200s' has %zu dimensions; at most %d are expected",
@@ -275,7 +275,7 @@ static enum qb_status typed_constant(const struct onnx_op *op, size_t i, int typ
     QB_TRY(qb_onnx_constant(op, i, &c, err));
     if (c->type != type) {
         return qb_onnx_fail(op, err, QB_EUNSUPPORTED, "input %zu, '%.200s', has type %s; %s is expected", i,
-                            op->node->input[i], type_name(c->type), type_name(type));
+                            op->node->input[i], qb_onnx_type_name(c->type), qb_onnx_type_name(type));
     }
     *out = c;
     return QB_OK;

@@ -242,6 +242,11 @@ void ow_list(struct onnx_writer *w, Onnx__NodeProto *node, const char *name, siz
     assert_non_null(a->ints);
 }
 
+void ow_tensor_attr(struct onnx_writer *w, Onnx__NodeProto *node, const char *name, const char *tensor)
+{
+    attribute(w, node, name, ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__TENSOR)->t = ow_find_tensor(w, tensor);
+}
+
 Onnx__NodeProto *ow_find(struct onnx_writer *w, const char *type, int nth)
 {
     for (size_t i = 0; i < w->graph.n_node; i++) {

@@ -23,13 +23,32 @@ static const int32_t bias_codes[OC] = {100, -200, 300, -400};
 static const float dense_scales[CLASSES] = {0.5f, 0.25f};
 static const uint8_t dense_zeros[CLASSES] = {120, 130};
 
+/* As PyTorch's exporter writes eager quantized models: casts that change nothing, computed zero points. */
+static bool casts;
+
 static void quantize_pair(struct onnx_writer *w, const char *src, const char *out, const char *scale,
                           const char *zero)
 {
-    char codes[64];
+    char codes[64], same[64];
     snprintf(codes, sizeof codes, "%s_codes", out);
+    snprintf(same, sizeof same, "%s_same", out);
     ow_node(w, "QuantizeLinear", codes, (const char *[6]){src, scale, zero});
-    ow_node(w, "DequantizeLinear", out, (const char *[6]){codes, scale, zero});
+    if (casts) {
+        ow_int(w, ow_node(w, "Cast", same, (const char *[6]){codes}), "to",
+               strcmp(zero, "minus") == 0 ? ONNX__TENSOR_PROTO__DATA_TYPE__INT8
+                                          : ONNX__TENSOR_PROTO__DATA_TYPE__UINT8);
+    }
+    ow_node(w, "DequantizeLinear", out, (const char *[6]){casts ? same : codes, scale, zero});
+}
+
+static void bias_zeros(struct onnx_writer *w)
+{
+    const int64_t zero = 0, size = OC;
+    ow_ints(w, "bias_size", 1, &size);
+    Onnx__NodeProto *const fill = ow_node(w, "ConstantOfShape", "zeros64", (const char *[6]){"bias_size"});
+    ow_tensor_attr(w, fill, "value", ow_ints(w, "zero64", 1, &zero));
+    ow_int(w, ow_node(w, "Cast", "bias_zero", (const char *[6]){"zeros64"}), "to",
+           ONNX__TENSOR_PROTO__DATA_TYPE__INT32);
 }
 
 static void dense_weights(struct onnx_writer *w, enum dense_form form)
@@ -93,8 +112,13 @@ static void write_model(struct onnx_writer *w, bool nhwc, enum dense_form form)
     ow_floats(w, "bias_scale", 1, (const int64_t[]){OC}, bias_scales);
     ow_int(w, ow_node(w, "DequantizeLinear", "conv_w", (const char *[6]){"conv_codes", "conv_scale"}), "axis",
            0);
-    ow_int(w, ow_node(w, "DequantizeLinear", "conv_b", (const char *[6]){"bias_codes", "bias_scale"}), "axis",
-           0);
+    if (casts) {
+        bias_zeros(w);
+    }
+    ow_int(w,
+           ow_node(w, "DequantizeLinear", "conv_b",
+                   (const char *[6]){"bias_codes", "bias_scale", casts ? "bias_zero" : NULL}),
+           "axis", 0);
     quantize_pair(w, "x", "x_q", "one", "zero");
     if (nhwc) {
         ow_list(w, ow_node(w, "Transpose", "x_t", (const char *[6]){"x_q"}), "perm", 4,
@@ -152,8 +176,10 @@ static void test_import(void **state)
         "avgpool", "quantize_2", "dequantize_2", "dense", "quantize_3", "dequantize_3", "softmax"};
     (void)state;
     for (int form = 0; form < DENSE_FORMS; form++) {
-        for (int nhwc = 0; nhwc < 2; nhwc++) {
+        for (int kind = 0; kind < 4; kind++) {
+            const bool nhwc = kind % 2;
             struct onnx_writer w;
+            casts = kind / 2;
             struct qb_graph *graph = NULL;
             struct qb_error err;
             write_model(&w, nhwc, (enum dense_form)form);
@@ -270,12 +296,64 @@ static void constant_behind_pair(struct onnx_writer *w)
     w->graph.output[0]->name = qb_arena_strdup(w->arena, "again");
 }
 
+static void cast_to(struct onnx_writer *w, int nth, int type)
+{
+    ow_find_attr(ow_find(w, "Cast", nth), "to")->i = type;
+}
+static void cast_codes(struct onnx_writer *w)
+{
+    cast_to(w, 1, ONNX__TENSOR_PROTO__DATA_TYPE__INT8);
+}
+static void cast_zeros(struct onnx_writer *w)
+{
+    cast_to(w, 0, ONNX__TENSOR_PROTO__DATA_TYPE__DOUBLE);
+}
+static void cast_to_nothing(struct onnx_writer *w)
+{
+    cast_to(w, 0, 0);
+}
+static void cast_large(struct onnx_writer *w)
+{
+    const int64_t large = (int64_t)1 << 40;
+    ow_ints(w, "large", 1, &large);
+    input(w, "Cast", 0, 0, "large");
+}
+static void huge_shape(struct onnx_writer *w)
+{
+    const int64_t sizes[] = {1 << 20, 1 << 20};
+    ow_ints(w, "sizes", 2, sizes);
+    input(w, "ConstantOfShape", 0, 0, "sizes");
+}
+static void long_value(struct onnx_writer *w)
+{
+    ow_tensor_attr(w, ow_find(w, "ConstantOfShape", 0), "value",
+                   ow_ints(w, "two", 2, (const int64_t[]){0, 0}));
+}
+
+struct refusal {
+    void (*change)(struct onnx_writer *w);
+    const char *needle;
+};
+
+static void check_refused(const struct refusal *cases, size_t count, bool with_casts)
+{
+    casts = with_casts;
+    for (size_t i = 0; i < count; i++) {
+        struct onnx_writer w;
+        struct qb_graph *graph = NULL;
+        struct qb_error err = {0};
+        write_model(&w, false, MATMUL_AXIS1);
+        cases[i].change(&w);
+        assert_int_not_equal(load(&w, &graph, &err), QB_OK);
+        if (!strstr(err.text, cases[i].needle)) {
+            fail_msg("'%s' lacks '%s'", err.text, cases[i].needle);
+        }
+    }
+}
+
 static void test_refused(void **state)
 {
-    static const struct {
-        void (*change)(struct onnx_writer *w);
-        const char *needle;
-    } cases[] = {
+    static const struct refusal cases[] = {
         {other_scale,
          "node 'node_r_q' (DequantizeLinear): scale, zero point and type of 'r_q_codes' are expected to be "
          "those of the node that makes it, 'node_r_q_codes'"},
@@ -294,17 +372,25 @@ static void test_refused(void **state)
         {constant_behind_pair, "node 'node_again' (Add): nothing behind it can take its constants"},
     };
     (void)state;
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        struct onnx_writer w;
-        struct qb_graph *graph = NULL;
-        struct qb_error err = {0};
-        write_model(&w, false, MATMUL_AXIS1);
-        cases[i].change(&w);
-        assert_int_not_equal(load(&w, &graph, &err), QB_OK);
-        if (!strstr(err.text, cases[i].needle)) {
-            fail_msg("'%s' lacks '%s'", err.text, cases[i].needle);
-        }
-    }
+    check_refused(cases, sizeof cases / sizeof *cases, false);
+}
+
+static void test_casts_refused(void **state)
+{
+    static const struct refusal cases[] = {
+        {
+            cast_codes,
+            "node 'node_x_q_same' (Cast): it makes INT8 of a tensor of UINT8; a cast that changes nothing",
+        },
+        {cast_zeros, "node 'node_bias_zero' (Cast): a constant of type INT64 is cast to DOUBLE"},
+        {cast_to_nothing, "node 'node_bias_zero' (Cast): attribute to is 0"},
+        {cast_large, "node 'node_bias_zero' (Cast): element 0 of its constant is 1099511627776, which INT32"},
+        {huge_shape,
+         "node 'node_zeros64' (ConstantOfShape): size 1 of its shape is 1048576, or not known, or"},
+        {long_value, "node 'node_zeros64' (ConstantOfShape): attribute value has 2 elements"},
+    };
+    (void)state;
+    check_refused(cases, sizeof cases / sizeof *cases, true);
 }
 
 int main(void)
@@ -312,6 +398,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_import),
         cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_casts_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
