@@ -119,7 +119,7 @@ struct qb_metadata {
 struct qb_graph {
     struct qb_arena *arena;     /* owns everything below */
     const char *path;           /* file it came from */
-    char sha256[QB_SHA256_HEX]; /* of the file */
+    char sha256[QB_SHA256_HEX]; /* of the file; of ONNX, with its files of data behind it */
     size_t file_size;
     struct qb_node *nodes;
     int count;

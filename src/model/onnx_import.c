@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "model/onnx_external.h"
 #include "model/onnx_file.h"
 #include "model/onnx_import.h"
 
@@ -357,6 +358,10 @@ enum qb_status qb_onnx_import(const char *path, const struct qb_blob *file, stru
     if (status == QB_OK) {
         status = import_model(&im, onnx.model, err);
     }
+    if (status == QB_OK) {
+        status = qb_onnx_external_identity(&im, file, err);
+    }
+    qb_onnx_free_external(&im);
     qb_onnx_free_values(&im);
     qb_onnx_close(&onnx);
     if (status != QB_OK) {

@@ -39,11 +39,12 @@ struct onnx_value {
 struct onnx_importer {
     struct qb_graph *graph;
     const Onnx__GraphProto *source;
-    void *values;           /* tsearch tree of struct onnx_value by name */
-    int64_t batch;          /* of the input; -1 when symbolic */
-    int64_t dims[3];        /* of the input, behind the batch */
-    bool layout_known;      /* a window operator told which of the input's axes are C, H, W */
-    size_t parameter_bytes; /* of all nodes so far (qb_onnx_charge) */
+    void *values;                    /* tsearch tree of struct onnx_value by name */
+    int64_t batch;                   /* of the input; -1 when symbolic */
+    int64_t dims[3];                 /* of the input, behind the batch */
+    bool layout_known;               /* a window operator told which of the input's axes are C, H, W */
+    size_t parameter_bytes;          /* of all nodes so far (qb_onnx_charge) */
+    struct onnx_external *externals; /* files of data that were read (onnx_external.h) */
 };
 
 /* One node of the file being imported. */

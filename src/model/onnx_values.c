@@ -1,5 +1,5 @@
 /* Named tensors of an ONNX file: constants are decoded when first used, graph tensors know their node. */
-#include "model/onnx_import.h"
+#include "model/onnx_external.h"
 
 #include <search.h>
 #include <string.h>
@@ -113,10 +113,12 @@ enum qb_status qb_onnx_decode(struct onnx_importer *im, const Onnx__TensorProto 
     const char *const name = tensor->name ? tensor->name : "";
     const int type = tensor->has_data_type ? tensor->data_type : 0;
     const size_t size = qb_onnx_element_size(type);
+    Onnx__TensorProto inside;
     if (tensor->n_external_data || tensor->data_location == ONNX__TENSOR_PROTO__DATA_LOCATION__EXTERNAL) {
-        return qb_fail(err, QB_EUNSUPPORTED,
-                       "tensor '%.200s' keeps its data in another file; save the model with its data inside",
-                       name);
+        inside = *tensor;
+        inside.has_raw_data = true;
+        QB_TRY(qb_onnx_external_data(im, tensor, &inside.raw_data, err));
+        tensor = &inside;
     }
     if (!size || tensor->segment) {
         return qb_fail(err, QB_EUNSUPPORTED,

@@ -440,7 +440,7 @@ static const struct {
     {old_opset, "opset 6; 7 or later"},
     {no_opset, "no opset_import"},
     {no_graph, "it has no nodes"},
-    {external, "keeps its data in another file"},
+    {external, "keeps its data in ''; a file in the model's folder is expected"},
     {short_data, "(Conv): tensor 'w_1' has 428 bytes of raw_data; its dims say 108 elements of 4 bytes"},
     {no_data, "has 0 elements; its dims say 108"},
     {negative_dim, "dims[0] = -4 is out of range"},
