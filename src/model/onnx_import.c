@@ -52,6 +52,7 @@ static const struct operator_entry operators[] = {
     {"Relu", qb_onnx_relu, {NULL}},
     {"Reshape", qb_onnx_reshape, {"allowzero"}},
     {"Shape", qb_onnx_shape, {"start"}},
+    {"Slice", qb_onnx_slice, {NULL}},
     {"Softmax", qb_onnx_softmax, {"axis"}},
     {"Squeeze", qb_onnx_squeeze, {"axes"}},
     {"Sub", qb_onnx_sub, {NULL}},

@@ -157,6 +157,9 @@ enum qb_status qb_onnx_dense_node(const struct onnx_op *op, const struct onnx_co
 /* A matrix of weights with its codes, transposed. */
 enum qb_status qb_onnx_transpose_matrix(const struct onnx_op *op, const struct onnx_constant *c,
                                         const struct onnx_constant **out, struct qb_error *err);
+/* The node's first output becomes matrix `c`, transposed; without codes (onnx_fold.c). */
+enum qb_status qb_onnx_fold_transpose(const struct onnx_op *op, const struct onnx_constant *c,
+                                      struct qb_error *err);
 /* Optional input `i` times `factor`: node->bia. */
 enum qb_status qb_onnx_bias(const struct onnx_op *op, size_t i, float factor, struct qb_node *node,
                             struct qb_error *err);
@@ -205,6 +208,8 @@ qb_onnx_handler qb_onnx_relu, qb_onnx_clip, qb_onnx_softmax, qb_onnx_identity, q
 /* onnx_shape.c */
 qb_onnx_handler qb_onnx_transpose, qb_onnx_reshape, qb_onnx_flatten, qb_onnx_squeeze;
 qb_onnx_handler qb_onnx_shape, qb_onnx_gather, qb_onnx_unsqueeze, qb_onnx_concat;
+/* onnx_fold.c: Slice is for constants only; Reshape and Transpose have a half for them. */
+qb_onnx_handler qb_onnx_slice, qb_onnx_fold_reshape;
 /* onnx_cast.c */
 qb_onnx_handler qb_onnx_cast, qb_onnx_constant_of_shape;
 /* onnx_quantize.c */

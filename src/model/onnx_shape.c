@@ -17,14 +17,16 @@ static enum qb_status transpose_constant(const struct onnx_op *op, struct qb_err
     const struct onnx_constant *c = NULL;
     const int64_t *perm = NULL;
     size_t count = 0;
-    QB_TRY(qb_onnx_floats(op, 0, &c, err));
+    QB_TRY(qb_onnx_constant(op, 0, &c, err));
     QB_TRY(qb_onnx_attr_ints(op, "perm", &perm, &count, err));
     const bool reversed = !perm || (count == 2 && perm[0] == 1 && perm[1] == 0);
     if (c->rank != 2 || c->count == 0 || !reversed) {
-        return qb_onnx_fail(
-            op, err, QB_EUNSUPPORTED,
-            "a constant of rank %d; of constants only a matrix of weights may be transposed (perm 1,0)",
-            c->rank);
+        return qb_onnx_fail(op, err, QB_EUNSUPPORTED,
+                            "a constant of rank %d; of constants only a matrix may be transposed (perm 1,0)",
+                            c->rank);
+    }
+    if (c->type != ONNX__TENSOR_PROTO__DATA_TYPE__FLOAT) {
+        return qb_onnx_fold_transpose(op, c, err);
     }
     QB_TRY(qb_onnx_transpose_matrix(op, c, &c, err));
     return qb_onnx_define_constant(op, c, err);
@@ -74,6 +76,10 @@ enum qb_status qb_onnx_reshape(const struct onnx_op *op, struct qb_error *err)
     struct onnx_value *src = NULL;
     const struct onnx_constant *shape = NULL;
     int64_t allow_zero = 0;
+    QB_TRY(qb_onnx_input(op, 0, &src, err));
+    if (qb_onnx_is_constant(src)) {
+        return qb_onnx_fold_reshape(op, err);
+    }
     QB_TRY(qb_onnx_any_tensor(op, 0, &src, err));
     QB_TRY(qb_onnx_int64s(op, 1, &shape, err));
     QB_TRY(qb_onnx_attr_int(op, "allowzero", 0, &allow_zero, err));

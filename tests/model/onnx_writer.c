@@ -242,9 +242,18 @@ void ow_list(struct onnx_writer *w, Onnx__NodeProto *node, const char *name, siz
     assert_non_null(a->ints);
 }
 
-void ow_tensor_attr(struct onnx_writer *w, Onnx__NodeProto *node, const char *name, const char *tensor)
+void ow_tensor_of_ints(struct onnx_writer *w, Onnx__NodeProto *node, const char *name, int64_t count,
+                       const int64_t *values)
 {
-    attribute(w, node, name, ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__TENSOR)->t = ow_find_tensor(w, tensor);
+    NEW(w, t, Onnx__TensorProto, onnx__tensor_proto__init);
+    t->has_data_type = 1;
+    t->data_type = ONNX__TENSOR_PROTO__DATA_TYPE__INT64;
+    t->n_dims = 1;
+    t->dims = qb_arena_memdup(w->arena, &count, sizeof count);
+    t->n_int64_data = (size_t)count;
+    t->int64_data = qb_arena_memdup(w->arena, values, (size_t)count * sizeof *values);
+    assert_true(t->dims && t->int64_data);
+    attribute(w, node, name, ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__TENSOR)->t = t;
 }
 
 Onnx__NodeProto *ow_find(struct onnx_writer *w, const char *type, int nth)

@@ -40,8 +40,9 @@ void ow_float(struct onnx_writer *w, Onnx__NodeProto *node, const char *name, fl
 void ow_string(struct onnx_writer *w, Onnx__NodeProto *node, const char *name, const char *value);
 void ow_list(struct onnx_writer *w, Onnx__NodeProto *node, const char *name, size_t count,
              const int64_t *values);
-/* The initializer called `tensor`. A second one replaces the first. */
-void ow_tensor_attr(struct onnx_writer *w, Onnx__NodeProto *node, const char *name, const char *tensor);
+/* A tensor, a list of int64. */
+void ow_tensor_of_ints(struct onnx_writer *w, Onnx__NodeProto *node, const char *name, int64_t count,
+                       const int64_t *values);
 /* The `nth` node of an operator type, the initializer of a name. */
 Onnx__NodeProto *ow_find(struct onnx_writer *w, const char *type, int nth);
 Onnx__TensorProto *ow_find_tensor(struct onnx_writer *w, const char *name);

@@ -162,6 +162,29 @@ static void folded(const struct net *n, int i, float *wei, float *bia)
     }
 }
 
+/* The list of pads as PyTorch's exporter through TorchScript computes it: last axis first, filled up, turned
+ * round.
+ */
+static const char *computed_pads(struct net *n)
+{
+    static const int64_t given[] = {0, 1, 0, 1}, four = 4, pairs[] = {-1, 2}, minus = -1, zero = 0,
+                         end = -INT64_MAX;
+    struct onnx_writer *const w = n->w;
+    const char *const zeros = unary(n, "ConstantOfShape", ow_ints(w, fresh(n, "four"), 1, &four));
+    ow_tensor_of_ints(w, last(n), "value", 1, &zero);
+    const char *const list = binary(n, "Concat", ow_ints(w, fresh(n, "given"), 4, given), zeros);
+    ow_int(w, last(n), "axis", 0);
+    const char *const table = binary(n, "Reshape", list, ow_ints(w, fresh(n, "pairs"), 2, pairs));
+    const char *const turned = fresh(n, "turned");
+    ow_node(w, "Slice", turned,
+            (const char *[6]){table, ow_ints(w, fresh(n, "start"), 1, &minus),
+                              ow_ints(w, fresh(n, "end"), 1, &end), ow_ints(w, fresh(n, "axis"), 1, &zero),
+                              ow_ints(w, fresh(n, "step"), 1, &minus)});
+    const char *const columns = unary(n, "Transpose", turned);
+    ow_list(w, last(n), "perm", 2, (const int64_t[]){1, 0});
+    return binary(n, "Reshape", columns, ow_ints(w, fresh(n, "flat"), 1, &minus));
+}
+
 /* Zeros below and right, as a node. */
 static const char *pad_node(struct net *n, const char *src)
 {
@@ -177,7 +200,8 @@ static const char *pad_node(struct net *n, const char *src)
         ow_string(n->w, last(n), "mode", "constant");
         return src;
     }
-    const char *const list = ow_ints(n->w, fresh(n, "pads"), 8, pads);
+    const char *const list =
+        n->o->pad == PAD_NODE_COMPUTED ? computed_pads(n) : ow_ints(n->w, fresh(n, "pads"), 8, pads);
     src = binary(n, "Pad", src, list);
     return channels_last ? transpose(n, src, false) : src;
 }

@@ -263,6 +263,47 @@ static void gather_outside(struct onnx_writer *w)
     ow_node(w, "Shape", "sizes", (const char *[6]){"image"});
     ow_node(w, "Gather", "size", (const char *[6]){"sizes", "four"});
 }
+static void slice(struct onnx_writer *w, int64_t count, int64_t axis, int64_t step)
+{
+    const int64_t from[] = {1, 1}, to[] = {2, 2};
+    ow_ints(w, "list", 2, from);
+    ow_ints(w, "from", count, from);
+    ow_ints(w, "to", 1, to);
+    ow_ints(w, "along", 1, &axis);
+    ow_ints(w, "by", 1, &step);
+    ow_node(w, "Slice", "part", (const char *[6]){"list", "from", "to", "along", "by"});
+}
+static void slice_axis(struct onnx_writer *w)
+{
+    slice(w, 1, 1, 1);
+}
+static void slice_step(struct onnx_writer *w)
+{
+    slice(w, 1, 0, 0);
+}
+static void slice_lengths(struct onnx_writer *w)
+{
+    slice(w, 2, 0, 1);
+}
+static void slice_tensor(struct onnx_writer *w)
+{
+    slice(w, 1, 0, 1);
+    input(w, "Slice", 0, 0, "image");
+}
+static void reshape_list(struct onnx_writer *w, int64_t first, int64_t second)
+{
+    ow_ints(w, "list", 3, (const int64_t[]){1, 2, 3});
+    ow_ints(w, "shape", 2, (const int64_t[]){first, second});
+    ow_node(w, "Reshape", "listed", (const char *[6]){"list", "shape"});
+}
+static void reshape_uneven(struct onnx_writer *w)
+{
+    reshape_list(w, -1, 2);
+}
+static void reshape_large(struct onnx_writer *w)
+{
+    reshape_list(w, 1, 4);
+}
 static void residual_shapes(struct onnx_writer *w)
 {
     input(w, "Add", 0, 0, "image");
@@ -459,6 +500,12 @@ static const struct {
     {reshape_rank, "(Reshape): a shape of 3 numbers"},
     {view_of_channels, "node 'node_viewed' (Reshape): its shape is computed from other sizes than the batch"},
     {gather_outside, "node 'node_size' (Gather): one element of a list of sizes"},
+    {slice_axis, "node 'node_part' (Slice): axis 1, step 1 of a constant of rank 1"},
+    {slice_step, "node 'node_part' (Slice): axis 0, step 0 of a constant of rank 1"},
+    {slice_lengths, "node 'node_part' (Slice): input 2 has 1 numbers; 2 are expected"},
+    {slice_tensor, "node 'node_part' (Slice): input 0, 'image', is computed"},
+    {reshape_uneven, "node 'node_listed' (Reshape): its shape does not fit a constant of 3 elements"},
+    {reshape_large, "node 'node_listed' (Reshape): a constant of 3 elements cannot get size 4"},
     {residual_shapes, "(Add): its sources have different shapes, 8x8x4 and 8x8x3"},
     {reduce_channels, "(ReduceMean): attribute axes"},
     {reduce_axis_range, "(ReduceMean): axes[1] = 4 does not fit"},

@@ -46,7 +46,7 @@ static void bias_zeros(struct onnx_writer *w)
     const int64_t zero = 0, size = OC;
     ow_ints(w, "bias_size", 1, &size);
     Onnx__NodeProto *const fill = ow_node(w, "ConstantOfShape", "zeros64", (const char *[6]){"bias_size"});
-    ow_tensor_attr(w, fill, "value", ow_ints(w, "zero64", 1, &zero));
+    ow_tensor_of_ints(w, fill, "value", 1, &zero);
     ow_int(w, ow_node(w, "Cast", "bias_zero", (const char *[6]){"zeros64"}), "to",
            ONNX__TENSOR_PROTO__DATA_TYPE__INT32);
 }
@@ -326,8 +326,7 @@ static void huge_shape(struct onnx_writer *w)
 }
 static void long_value(struct onnx_writer *w)
 {
-    ow_tensor_attr(w, ow_find(w, "ConstantOfShape", 0), "value",
-                   ow_ints(w, "two", 2, (const int64_t[]){0, 0}));
+    ow_tensor_of_ints(w, ow_find(w, "ConstantOfShape", 0), "value", 2, (const int64_t[]){0, 0});
 }
 
 struct refusal {
