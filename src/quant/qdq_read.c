@@ -4,9 +4,10 @@
  * nodes. What stands between an operator and its QUANTIZE is fused into it. There is one exception: with
  * arithmetic onednn an ADD may read a CONV directly, which then becomes a convolution with a fused addition.
  *
- * CONV and DENSE with float weights, and what stands behind them without a QUANTIZE, are float nodes. A
- * QUANTIZE of a float node's tensor is a node of its own, and so is what turns codes into floats for such
- * nodes. */
+ * CONV and DENSE with float weights, and whatever has no QUANTIZE behind it, are float nodes (weights: the
+ * values of their codes). An operator that QUANTIZE nodes end with different scales is one integer node for
+ * each. A QUANTIZE of a float node's tensor is a node of its own, and so is what turns codes into floats for
+ * such nodes. */
 #include "quant/qdq.h"
 
 #include <math.h>
@@ -212,7 +213,7 @@ static enum qb_status take_constant_pair(struct qb_qdq_reader *r, int i, struct 
     return QB_OK;
 }
 
-/* ADD number `i` of two quantized tensors, or of one and an unquantized convolution. */
+/* ADD number `i` of two quantized tensors, or of one and a convolution that merges into it. */
 static enum qb_status take_add(const struct qb_qdq_reader *r, int i, struct qb_qnode *to,
                                struct qb_error *err)
 {
@@ -228,21 +229,8 @@ static enum qb_status take_add(const struct qb_qdq_reader *r, int i, struct qb_q
         return qb_qdq_take_source(r, node, 1 - first, &to->src[1], err);
     }
     const struct qb_node *const merged = qb_qdq_source(r, node, conv);
-    if (!r->traits->fused_add) {
-        return qb_fail_node(
-            err, QB_EUNSUPPORTED, node,
-            "it reads the float output of '%.200s' (conv); a QuantizeLinear and a DequantizeLinear are "
-            "expected between them, or arithmetic onednn, which adds inside the convolution",
-            qb_qdq_file_name(merged));
-    }
     to->op = QB_QOP_CONV;
     to->fused_add = true;
-    if (r->node_of[node->src[conv]] >= 0) {
-        return qb_fail_node(err, QB_EUNSUPPORTED, node,
-                            "it reads the float output of '%.200s', which another node reads too; a "
-                            "QuantizeLinear and a DequantizeLinear are expected between them",
-                            qb_qdq_file_name(merged));
-    }
     r->node_of[node->src[conv]] = r->out->count;
     QB_TRY(qb_qdq_take_source(r, merged, 0, &to->src[0], err));
     QB_TRY(qb_qdq_take_source(r, node, 1 - conv, &to->src[1], err));
@@ -306,21 +294,21 @@ static enum qb_status take_operator(struct qb_qdq_reader *r, int i, struct qb_qn
     }
 }
 
-/* A second QUANTIZE of a tensor, as exporters write that give each reader its own: the same codes, or an
- * error. */
-static enum qb_status repeat(const struct qb_qdq_reader *r, int quantize, int producer,
-                             const struct qb_qnode *to, struct qb_error *err)
+/* The node that `producer` has become already with these scale and zero point, before or behind a ReLU:
+ * exporters write a QUANTIZE for each reader. -1: none. *others: how many nodes it has become. */
+static int made_before(const struct qb_qdq_reader *r, int producer, const struct qb_qnode *to, int *others)
 {
-    const int first = r->node_of[producer];
-    const struct qb_qnode *const made = &r->out->nodes[first];
-    if (r->operators[first] != producer || made->relu != to->relu || !qb_qdq_same_qparams(&made->q, &to->q)) {
-        return qb_fail_node(
-            err, QB_EUNSUPPORTED, &r->graph->nodes[producer],
-            "its output is quantized more than once, in different ways; one scale and zero point, before or "
-            "behind a ReLU, are expected");
+    *others = 0;
+    for (int i = 0; i < r->out->count; i++) {
+        const struct qb_qnode *const made = &r->out->nodes[i];
+        if (r->operators[i] == producer) {
+            if (made->relu == to->relu && qb_qdq_same_qparams(&made->q, &to->q)) {
+                return i;
+            }
+            ++*others;
+        }
     }
-    r->node_of[quantize] = first;
-    return QB_OK;
+    return -1;
 }
 
 /* The integer node that QUANTIZE number `i` ends. */
@@ -343,11 +331,15 @@ static enum qb_status take_quantize(struct qb_qdq_reader *r, int i, struct qb_er
         }
     }
     QB_TRY(qb_qdq_take_qparams(quantize, &to->q, err));
-    if (r->node_of[producer] >= 0 && node->op != QB_OP_DEQUANTIZE) {
-        return repeat(r, i, producer, to, err);
+    int others = 0;
+    const int made = made_before(r, producer, to, &others);
+    if (made >= 0) {
+        r->node_of[i] = made;
+        return QB_OK;
     }
     QB_TRY(take_operator(r, producer, &to, err));
-    to->name = qb_arena_strdup(r->out->arena, node->name);
+    to->name = others ? qb_arena_printf(r->out->arena, "%s_%d", node->name, others + 1)
+                      : qb_arena_strdup(r->out->arena, node->name);
     if (!to->name) {
         return qb_fail_memory(err, strlen(node->name));
     }
@@ -416,11 +408,14 @@ enum qb_status qb_qdq_read(const struct qb_graph *graph, enum qb_arithmetic fall
         r.out->nodes = qb_arena_array(arena, 3 * count, sizeof *r.out->nodes);
     }
     r.node_of = calloc(count, sizeof *r.node_of);
-    r.operators = calloc(3 * count, sizeof *r.operators);
+    r.operators = malloc(3 * count * sizeof *r.operators);
     r.converted = calloc(3 * count, sizeof *r.converted);
     r.keys = calloc(3 * count, sizeof *r.keys);
     r.floats = calloc(count, sizeof *r.floats);
     enum qb_status status = QB_OK;
+    for (size_t i = 0; r.operators && i < 3 * count; i++) {
+        r.operators[i] = -1;
+    }
     if (!r.out || !r.out->nodes || !r.node_of || !r.operators || !r.converted || !r.keys || !r.floats) {
         status = qb_fail_memory(err, count * sizeof *r.out->nodes);
     } else if ((status = read_graph(&r, fallback, err)) != QB_OK) {

@@ -58,17 +58,54 @@ static bool read_by_operators(const struct qb_graph *graph, int input)
     return false;
 }
 
+static bool reads(const struct qb_node *node, int i)
+{
+    return node->src[0] == i || (qb_op_sources(node->op) == 2 && node->src[1] == i);
+}
+
+static bool ends_in_codes(const struct qb_qdq_reader *r, int i);
+
+/* With arithmetics that have it, ADD number `add` takes in a convolution, source `conv`, beside codes. */
+static bool merges(const struct qb_qdq_reader *r, int add, int conv)
+{
+    const struct qb_node *const node = &r->graph->nodes[add];
+    const int other = node->src[0] == conv ? node->src[1] : node->src[0];
+    return node->op == QB_OP_ADD && r->graph->nodes[conv].op == QB_OP_CONV && r->traits->fused_add &&
+           r->graph->nodes[other].op == QB_OP_DEQUANTIZE && ends_in_codes(r, add);
+}
+
+/* Do the readers of node `i` see what it computes as codes? They are QUANTIZE, a ReLU in front of such, or
+ * one ADD that it merges into. */
+static bool ends_in_codes(const struct qb_qdq_reader *r, int i)
+{
+    const struct qb_graph *const graph = r->graph;
+    const enum qb_op op = graph->nodes[i].op;
+    const bool takes_relu = op == QB_OP_CONV || op == QB_OP_DENSE || op == QB_OP_ADD;
+    int codes = 0, readers = 0, merged = 0;
+    for (int k = i + 1; k < graph->count; k++) {
+        const struct qb_node *const node = &graph->nodes[k];
+        if (reads(node, i)) {
+            readers++;
+            merged += merges(r, k, i);
+            codes +=
+                node->op == QB_OP_QUANTIZE || (node->op == QB_OP_RELU && takes_relu && ends_in_codes(r, k));
+        }
+    }
+    return readers > 0 && (codes == readers || (readers == 1 && merged == 1));
+}
+
 bool qb_qdq_is_float(const struct qb_qdq_reader *r, int i)
 {
     const struct qb_node *const node = &r->graph->nodes[i];
     switch (node->op) {
     case QB_OP_INPUT: return read_by_operators(r->graph, i);
     case QB_OP_CONV:
-    case QB_OP_DENSE: return !node->codes;
+    case QB_OP_DENSE: return !node->codes || !ends_in_codes(r, i);
     case QB_OP_ADD:
-        return r->floats[i] || qb_qdq_has_floats(r, node->src[0]) || qb_qdq_has_floats(r, node->src[1]);
+        return r->floats[i] || qb_qdq_has_floats(r, node->src[0]) || qb_qdq_has_floats(r, node->src[1]) ||
+               !ends_in_codes(r, i);
     case QB_OP_RELU:
-    case QB_OP_AVGPOOL: return qb_qdq_has_floats(r, node->src[0]);
+    case QB_OP_AVGPOOL: return qb_qdq_has_floats(r, node->src[0]) || !ends_in_codes(r, i);
     default: return false;
     }
 }

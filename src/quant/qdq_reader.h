@@ -10,9 +10,9 @@ struct qb_qdq_reader {
     struct qb_qgraph *out;
     int *node_of; /* [graph->count] integer node that a float node is part of or reads the codes of; -1: none
                    */
-    /* By integer node, [3 * graph->count]: the float node of its operator; the node that converts its tensor
-     * to the other type (0: none); the name in the file of the operator, or of the tensor that a CONSTANT
-     * holds, NULL for the input. */
+    /* By integer node, [3 * graph->count]: the float node of its operator (-1: none); the node that converts
+     * its tensor to the other type (0: none); the name in the file of the operator, or of the tensor that a
+     * CONSTANT holds, NULL for the input. */
     int *operators, *converted;
     const char **keys;
     bool *floats; /* [graph->count] additions that work on floats whatever they read */

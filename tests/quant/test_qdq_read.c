@@ -228,7 +228,40 @@ static void no_pair_behind_the_dense_layer(void **state)
     struct file f = begin();
     const char *const x = pair(&f, "image", "x", 2.0f, 10);
     dense(&f, "fc", pair(&f, "p", pool(&f, "p", x), 2.0f, 10));
-    refused(&f, QB_EUNSUPPORTED, "node 'fc' (Gemm)", "the logits, is float");
+    struct qb_qgraph *const q = understood(&f, QB_ARITHMETIC_ORT);
+    assert_operators(q, "input avgpool dequantize dense");
+    assert_true(q->nodes[3].f32);
+    assert_true(q->nodes[3].wei_f32[2] == 0.5f * 3);
+    qb_qgraph_free(q);
+}
+
+/* Operators that a quantizer was told to leave out: nothing behind the last convolution is quantized. */
+static void float_end(void **state)
+{
+    (void)state;
+    struct file f = begin();
+    const char *const a = pair(&f, "a", conv(&f, "a", pair(&f, "image", "x", 1.0f, 0)), 1.5f, 3);
+    const char *const sum = op(&f, "Relu", "r", op(&f, "Add", "sum", a, a), NULL);
+    dense(&f, "fc", pool(&f, "pool", sum));
+    struct qb_qgraph *const q = understood(&f, QB_ARITHMETIC_ORT);
+    assert_operators(q, "input conv dequantize add relu avgpool dense");
+    for (int i = 2; i < q->count; i++) {
+        assert_true(q->nodes[i].f32);
+    }
+    qb_qgraph_free(q);
+}
+
+/* Codes go on behind floats. */
+static void float_pool(void **state)
+{
+    (void)state;
+    struct file f = begin();
+    const char *const a = pair(&f, "a", conv(&f, "a", pair(&f, "image", "x", 1.0f, 0)), 1.5f, 3);
+    pair(&f, "fc", dense(&f, "fc", pair(&f, "r", op(&f, "Relu", "r", pool(&f, "pool", a), NULL), 2.0f, 10)),
+         0.25f, 128);
+    struct qb_qgraph *const q = understood(&f, QB_ARITHMETIC_ORT);
+    assert_operators(q, "input conv dequantize avgpool relu quantize dense");
+    qb_qgraph_free(q);
 }
 
 static void float_weights(void **state)
@@ -312,7 +345,15 @@ static void two_scales_of_one_tensor(void **state)
     const char *const a = conv(&f, "a", pair(&f, "image", "x", 1.0f, 0));
     const char *const sum = op(&f, "Add", "sum", pair(&f, "a", a, 1.5f, 3), pair(&f, "a2", a, 1.5f, 4));
     tail(&f, pair(&f, "sum", sum, 2.0f, 10));
-    refused(&f, QB_EUNSUPPORTED, "node 'a' (Conv)", "more than once");
+    struct qb_qgraph *const q = understood(&f, QB_ARITHMETIC_FBGEMM);
+    assert_operators(q, "input conv conv add avgpool dense");
+    assert_string_equal(q->nodes[1].name, "conv");
+    assert_string_equal(q->nodes[2].name, "conv_2");
+    assert_int_equal(q->nodes[1].q.zero_point, 3);
+    assert_int_equal(q->nodes[2].q.zero_point, 4);
+    assert_int_equal(q->nodes[3].src[0], 1);
+    assert_int_equal(q->nodes[3].src[1], 2);
+    qb_qgraph_free(q);
 }
 
 static void one_tensor_with_and_without_relu(void **state)
@@ -320,10 +361,12 @@ static void one_tensor_with_and_without_relu(void **state)
     (void)state;
     struct file f = begin();
     const char *const a = conv(&f, "a", pair(&f, "image", "x", 1.0f, 0));
-    const char *const sum =
-        op(&f, "Add", "sum", pair(&f, "a", a, 1.5f, 3), pair(&f, "r", op(&f, "Relu", "r", a, NULL), 1.5f, 3));
+    const char *const r = pair(&f, "r", op(&f, "Relu", "r", a, NULL), 1.5f, 3);
+    const char *const sum = op(&f, "Add", "sum", pair(&f, "a", a, 1.5f, 3), r);
     tail(&f, pair(&f, "sum", sum, 2.0f, 10));
-    refused(&f, QB_EUNSUPPORTED, "node 'a' (Conv)", "more than once");
+    struct qb_qgraph *const q = understood(&f, QB_ARITHMETIC_FBGEMM);
+    assert_operators(q, "input conv+relu conv add avgpool dense");
+    qb_qgraph_free(q);
 }
 
 static void scale_changed_on_the_way(void **state)
@@ -358,11 +401,14 @@ static void addition_in_a_convolution(void **state)
     qb_qgraph_free(q);
 }
 
-static void addition_in_a_convolution_needs_an_arithmetic(void **state)
+/* Elsewhere the convolution's own output has no codes. */
+static void float_addition(void **state)
 {
     (void)state;
     struct file f = residual();
-    refused(&f, QB_EUNSUPPORTED, "node 'sum' (Add)", "arithmetic onednn");
+    struct qb_qgraph *const q = understood(&f, QB_ARITHMETIC_FBGEMM);
+    assert_operators(q, "input conv dequantize conv add relu quantize avgpool dense");
+    qb_qgraph_free(q);
 }
 
 static void merged_convolution_with_another_reader(void **state)
@@ -372,8 +418,9 @@ static void merged_convolution_with_another_reader(void **state)
     const char *const x = pair(&f, "image", "x", 1.0f, 0), *const a = conv(&f, "a", x);
     const char *const sum = pair(&f, "sum", op(&f, "Add", "sum", a, x), 1.0f, 0);
     tail(&f, pair(&f, "sum2", op(&f, "Add", "sum2", sum, a), 2.0f, 10));
-    f.metadata[f.metadata_count++] = (struct qb_metadata){"qbench.arithmetic", "onednn"};
-    refused(&f, QB_EUNSUPPORTED, "node 'sum2' (Add)", "another node reads too");
+    struct qb_qgraph *const q = understood(&f, QB_ARITHMETIC_ONEDNN);
+    assert_operators(q, "input dequantize conv add quantize dequantize add quantize avgpool dense");
+    qb_qgraph_free(q);
 }
 
 static void softmax_at_the_end(void **state)
@@ -473,6 +520,8 @@ int main(void)
         cmocka_unit_test(no_pair_between_two_layers),
         cmocka_unit_test(no_pair_behind_the_image),
         cmocka_unit_test(no_pair_behind_the_dense_layer),
+        cmocka_unit_test(float_end),
+        cmocka_unit_test(float_pool),
         cmocka_unit_test(float_weights),
         cmocka_unit_test(other_types),
         cmocka_unit_test(a_pair_for_each_reader),
@@ -480,7 +529,7 @@ int main(void)
         cmocka_unit_test(one_tensor_with_and_without_relu),
         cmocka_unit_test(scale_changed_on_the_way),
         cmocka_unit_test(addition_in_a_convolution),
-        cmocka_unit_test(addition_in_a_convolution_needs_an_arithmetic),
+        cmocka_unit_test(float_addition),
         cmocka_unit_test(merged_convolution_with_another_reader),
         cmocka_unit_test(softmax_at_the_end),
         cmocka_unit_test(float_models),
