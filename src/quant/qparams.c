@@ -31,9 +31,9 @@ void qb_spec_quant_range(const struct qb_observer_spec *spec, int *min, int *max
     } else {
         qb_bits_range(spec->dtype, spec->bits, min, max);
     }
-    if (spec->reduce_range) {
+    if (spec->reduce_range) { /* NNCF rounds the largest code, 63.5, to even */
         *min = floor_half(*min);
-        *max = floor_half(*max);
+        *max = spec->scale_rule == QB_SCALE_NNCF ? -*min : floor_half(*max);
     }
 }
 
@@ -79,7 +79,8 @@ static void derive_ort(const struct qb_observer_spec *spec, float low, float hig
         nearbyint(spec->symmetric ? (q->quant_min + q->quant_max) / 2.0 : q->quant_min - min / scale), q);
 }
 
-/* nncf/quantization/fake_quantize.py. A symmetric quint8 tensor that has negative values becomes qint8. */
+/* nncf/quantization/fake_quantize.py. A symmetric quint8 tensor that has negative values becomes qint8. The
+ * half range of its overflow fix doubles the scale: codes reach 127/2. */
 static void derive_nncf(const struct qb_observer_spec *spec, float low, float high, struct qb_qparams *q)
 {
     const double smallest = 8e-5;
@@ -89,7 +90,7 @@ static void derive_nncf(const struct qb_observer_spec *spec, float low, float hi
             qb_bits_range(QB_QINT8, spec->bits, &q->quant_min, &q->quant_max);
         }
         const double limit = fmax((double)(-low > high ? -low : high), smallest);
-        q->scale = (float)(limit / q->quant_max);
+        q->scale = (float)(limit / (spec->reduce_range ? q->quant_max - 0.5 : q->quant_max));
         return;
     }
     double min = (double)low, max = (double)high;

@@ -15,7 +15,7 @@ void qb_dtype_range(enum qb_dtype dtype, int *min, int *max);
 void qb_bits_range(enum qb_dtype dtype, int bits, int *min, int *max);
 
 /* The range that scale and zero point are derived from: quant_min and quant_max if given, else that of the
- * dtype's bits; halved with reduce_range (floor, so -127 becomes -64). */
+ * dtype's bits; halved with reduce_range (floor, so -127 becomes -64; QB_SCALE_NNCF: -64..64). */
 void qb_spec_quant_range(const struct qb_observer_spec *spec, int *min, int *max);
 
 /* Outside code = inside code + shift, zero points alike (qgraph.h: inside are u8 activations and s8 weights).

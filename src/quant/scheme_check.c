@@ -83,10 +83,15 @@ static enum qb_status check_scale_rule(const struct half *half, struct qb_error 
                        "has eps",
                        half->file, half->key, rule);
     }
-    if (spec->scale_rule == QB_SCALE_NNCF && (spec->has_quant_range || spec->reduce_range)) {
+    if (spec->scale_rule == QB_SCALE_NNCF && spec->has_quant_range) {
         return qb_fail(err, QB_EINPUT,
-                       "%s: %s: scale_rule \"nncf\" is for all codes of the dtype; leave out quant_min, "
-                       "quant_max and reduce_range",
+                       "%s: %s: scale_rule \"nncf\" is for all codes of the dtype; leave out quant_min and "
+                       "quant_max",
+                       half->file, half->key);
+    }
+    if (spec->scale_rule == QB_SCALE_NNCF && spec->reduce_range && !(half->weights && spec->symmetric)) {
+        return qb_fail(err, QB_EINPUT,
+                       "%s: %s.reduce_range: scale_rule \"nncf\" halves the range of symmetric weights only",
                        half->file, half->key);
     }
     if (spec->scale_rule == QB_SCALE_NNCF && half->weights && spec->symmetric && spec->dtype != QB_QINT8) {

@@ -13,7 +13,8 @@ enum rounding {
     PER_TENSOR,  /* rne(fma(x, 1 / scale, zero_point)): quantize_per_tensor, FBGEMM's QuantizeAvx2 */
     PER_CHANNEL, /* rne(x * (1 / scale) + zero_point), three roundings: quantize_per_channel, FBGEMM's
                     Quantize */
-    DIVIDE,      /* rne(x / scale) + zero_point: ONNX Runtime's rule */
+    DIVIDE, /* rne(x / scale) + zero_point: ONNX Runtime's rule, and NNCF's, whose files QuantizeLinear reads
+             */
 };
 
 static float rounded(enum rounding how, float x, float scale, float zero_point)
@@ -91,9 +92,8 @@ enum qb_status qb_weights_quantize(const struct qb_observer_spec *spec, const fl
     if (status == QB_OK && spec->scale_rule == QB_SCALE_NNCF && ops->per_channel) {
         raise_small_channels(min, max, ranges);
     }
-    const enum rounding how = spec->scale_rule == QB_SCALE_ORT ? DIVIDE
-                              : ops->per_channel               ? PER_CHANNEL
-                                                               : PER_TENSOR;
+    const bool divide = spec->scale_rule == QB_SCALE_ORT || spec->scale_rule == QB_SCALE_NNCF;
+    const enum rounding how = divide ? DIVIDE : ops->per_channel ? PER_CHANNEL : PER_TENSOR;
     const int shift = qb_weight_shift(spec->dtype);
     const size_t slice = count / ranges;
     for (size_t k = 0; k < ranges && status == QB_OK; k++) {

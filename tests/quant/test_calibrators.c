@@ -298,7 +298,7 @@ static void test_scale_rules(void **state)
 
 /* ONNX Runtime divides weights by the scale: 0.273939937 / 0.00214854861 rounds to 127, the product with the
  * reciprocal to 128 (the example of FBGEMM's header). NNCF keeps every channel above a hundredth of the
- * widest. */
+ * widest; its half range has twice the scale, and 63.5 is code 64. */
 static void test_weight_rules(void **state)
 {
     (void)state;
@@ -321,6 +321,16 @@ static void test_weight_rules(void **state)
     qbt_ok(qb_weights_quantize(&spec, channels, 2, 2, arena, &q, &err), &err);
     assert_true(fabsf(q.scales[0] - 0.1f) < 1e-8f && fabsf(q.scales[1] - 0.001f) < 1e-9f);
     assert_int_equal(q.codes[2], 1);
+    const float full[] = {q.scales[0], q.scales[1]};
+    spec.reduce_range = true;
+    qbt_ok(qb_weights_quantize(&spec, channels, 2, 2, arena, &q, &err), &err);
+    assert_true(q.scales[0] == 2 * full[0] && q.scales[1] == 2 * full[1]);
+    const int8_t half[] = {-64, 5, 1,
+                           0}; /* 63.5, half to even; 5; 0.5 and 0.25, by a scale just below 0.002 */
+    assert_memory_equal(q.codes, half, sizeof half);
+    const float rise[] = {12.7f, -12.7f};
+    qbt_ok(qb_weights_quantize(&spec, rise, 1, 2, arena, &q, &err), &err);
+    assert_true(q.codes[0] == 64 && q.codes[1] == -64);
     qb_arena_destroy(arena);
 }
 
