@@ -235,7 +235,7 @@ static enum qb_status check_weights(const struct qb_qnode *n, const struct qb_qp
     return QB_OK;
 }
 
-/* Quotients of scales stay in float32's range, and operands have one type. */
+/* Quotients of scales stay in float32's range. */
 static enum qb_status check_ratios(const struct qb_qgraph *graph, const struct qb_qnode *n,
                                    struct qb_error *err)
 {
@@ -250,11 +250,6 @@ static enum qb_status check_ratios(const struct qb_qgraph *graph, const struct q
             (n->op == QB_QOP_MUL && !good_scale(product * 512.0F / n->q.scale))) {
             return qb_fail(err, QB_EUNSUPPORTED, "node %s: source scale %g and scale %g are too far apart",
                            n->name, (double)src->scale, (double)n->q.scale);
-        }
-        if ((n->op == QB_QOP_ADD || n->op == QB_QOP_MUL) && src->dtype != n->q.dtype) {
-            return qb_fail(err, QB_EINPUT, "node %s: it is %s, its source %s %s; one type is expected",
-                           n->name, qb_dtype_name(n->q.dtype), graph->nodes[n->src[s]].name,
-                           qb_dtype_name(src->dtype));
         }
     }
     return QB_OK;

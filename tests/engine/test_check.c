@@ -113,9 +113,6 @@ static void traits(void **state)
     n[FACTOR].codes = NULL;
     refused(QB_EINPUT, "node constant: a constant without codes");
     n[FACTOR].codes = (const uint8_t *)"0123456789";
-    n[PRODUCT].q.dtype = QB_QUINT8; /* seed 3: all others are qint8 */
-    refused(QB_EINPUT, "node mul: it is quint8, its source dense qint8");
-    n[PRODUCT].q.dtype = QB_QINT8;
     const float scale = n[NET_POOL].q.scale;
     n[NET_POOL].q.scale = 1e38F;
     n[NET_HALF].q.scale = 1e-5F;

@@ -35,7 +35,8 @@
  * ort: ONNX Runtime's CPU provider on x86 with FMA (microsoft/onnxruntime onnxruntime/core/mlas/lib/
  * qladd.cpp, qlmul.cpp, qlgavgpool.cpp, quantize.cpp, qgemm.h; onnxruntime/contrib_ops/cpu/quantization/
  * qlinear_pool.cc), checked against onnxruntime 1.32. q' and z' are codes and zero points in outside form
- * (qgraph.h), where a sum in float contains them; q' is saturated and shifted back.
+ * (qgraph.h), where a sum in float contains them; q' is saturated and shifted back. An ADD or MUL of
+ * different types is one of unsigned tensors.
  *   INPUT        dst = sat(rne((float)p / s) + z)
  *   CONV, DENSE  m = (sx * sw[k]) / sy; v = (float)(acc + bia_codes[k]) * m
  *                dst = clamp(rne(v) + zy, relu ? zy : 0, 255)

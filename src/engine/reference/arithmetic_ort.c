@@ -29,18 +29,31 @@ static float outside_zero(const struct qb_qparams *q)
 }
 
 /* What MLAS precomputes (`fixed`), and one fused multiply-add a source, the second source's inside. */
+/* Operands of different types become unsigned, as ONNX Runtime rewrites signed pairs
+ * (core/optimizer/qdq_transformer/ qdq_s8_to_u8.cc). all[3]: src0, src1, dst. */
+static void unify(const struct qb_qparams src[2], const struct qb_qparams *dst, struct qb_qparams all[3])
+{
+    all[0] = src[0];
+    all[1] = src[1];
+    all[2] = *dst;
+    if (src[0].dtype != dst->dtype || src[1].dtype != dst->dtype) {
+        all[0].dtype = all[1].dtype = all[2].dtype = QB_QUINT8;
+    }
+}
+
 static void add_init(const struct qb_qparams src[2], const struct qb_qparams *dst, struct qb_add *add)
 {
-    const float ratio0 = src[0].scale / dst->scale, ratio1 = src[1].scale / dst->scale;
-    const float fixed =
-        outside_zero(dst) - fmaf(ratio0, outside_zero(&src[0]), ratio1 * outside_zero(&src[1]));
+    struct qb_qparams q[3];
+    unify(src, dst, q);
+    const float ratio0 = q[0].scale / q[2].scale, ratio1 = q[1].scale / q[2].scale;
+    const float fixed = outside_zero(&q[2]) - fmaf(ratio0, outside_zero(&q[0]), ratio1 * outside_zero(&q[1]));
     add->ratio[0] = ratio0;
     add->ratio[1] = ratio1;
     add->fixed = fixed;
-    add->shift = qb_activation_shift(dst->dtype);
+    add->shift = qb_activation_shift(q[2].dtype);
     for (int code = 0; code < 256; code++) {
-        add->src0[code] = (float)(code + qb_activation_shift(src[0].dtype));
-        add->src1[code] = fmaf((float)(code + qb_activation_shift(src[1].dtype)), ratio1, fixed);
+        add->src0[code] = (float)(code + add->shift);
+        add->src1[code] = fmaf((float)(code + add->shift), ratio1, fixed);
     }
 }
 
@@ -56,11 +69,13 @@ static void add(const struct qb_add *add, const uint8_t *src0, const uint8_t *sr
 
 static void mul_init(const struct qb_qparams src[2], const struct qb_qparams *dst, struct qb_mul *mul)
 {
+    struct qb_qparams q[3];
+    unify(src, dst, q);
     mul->zero0 = src[0].zero_point;
     mul->zero1 = src[1].zero_point;
     mul->ratio = src[0].scale * src[1].scale / dst->scale;
-    mul->zero_point = outside_zero(dst);
-    mul->shift = qb_activation_shift(dst->dtype);
+    mul->zero_point = outside_zero(&q[2]);
+    mul->shift = qb_activation_shift(q[2].dtype);
 }
 
 static void mul(const struct qb_mul *mul, const uint8_t *src0, const uint8_t *src1, size_t count,
