@@ -29,6 +29,9 @@ SAME(BuiltinOperator, SOFTMAX);
 SAME(BuiltinOperator, PAD);
 SAME(BuiltinOperator, MEAN);
 SAME(BuiltinOperator, SQUEEZE);
+SAME(BuiltinOperator, STRIDED_SLICE);
+SAME(BuiltinOperator, SHAPE);
+SAME(BuiltinOperator, PACK);
 SAME(BuiltinOperator, QUANTIZE);
 #undef SAME
 static_assert(same(QB_TFLITE_PADDING_SAME, Padding_SAME) && same(QB_TFLITE_PADDING_VALID, Padding_VALID),

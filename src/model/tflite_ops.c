@@ -273,6 +273,16 @@ static bool same_shape(struct qb_tflite_list a, struct qb_tflite_list b)
     return a.count == b.count && memcmp(a.values, b.values, a.count * sizeof *a.values) == 0;
 }
 
+/* What a Flatten of Keras 3 computes its RESHAPE's second input from. The shape stands at the RESHAPE's
+ * output too, where it is read. */
+static enum qb_status import_sizes(const struct tflite_op *op, struct qb_error *err)
+{
+    return op->dst->type == QB_TFLITE_INT32
+               ? QB_OK
+               : qb_tflite_fail(op, err, QB_EUNSUPPORTED, "it makes a tensor of type %s; INT32 is expected",
+                                op->dst->type_name);
+}
+
 /* To [N, features], or to what it is already. Codes pass through. */
 static enum qb_status import_reshape(const struct tflite_op *op, struct qb_error *err)
 {
@@ -396,6 +406,9 @@ static const struct {
     {QB_TFLITE_PAD, import_pad},
     {QB_TFLITE_RESHAPE, import_reshape},
     {QB_TFLITE_SQUEEZE, import_reshape},
+    {QB_TFLITE_SHAPE, import_sizes},
+    {QB_TFLITE_STRIDED_SLICE, import_sizes},
+    {QB_TFLITE_PACK, import_sizes},
     {QB_TFLITE_SOFTMAX, import_softmax},
     {QB_TFLITE_QUANTIZE, import_quantize},
     {QB_TFLITE_DEQUANTIZE, import_dequantize},

@@ -213,6 +213,43 @@ static void test_spellings(void **state)
     }
 }
 
+/* A RESHAPE whose second input is computed: SHAPE and PACK in front of it. */
+static void test_computed_shape(void **state)
+{
+    (void)state;
+    struct tn_net net;
+    for (int int8 = 0; int8 < 2; int8++) {
+        tn_init(&net, int8);
+        struct tw_operator *const ops = net.ops + TN_OP_RESHAPE;
+        memmove(ops + 2, ops, (TN_OPS - TN_OP_RESHAPE) * sizeof *ops);
+        ops[0] = (struct tw_operator){.code = QB_TFLITE_SHAPE,
+                                      .input_count = 1,
+                                      .inputs = {TN_POOL},
+                                      .output_count = 1,
+                                      .outputs = {TN_SPARE1}};
+        ops[1] = (struct tw_operator){.code = QB_TFLITE_PACK,
+                                      .input_count = 2,
+                                      .inputs = {TN_SPARE1, TN_SPARE1},
+                                      .output_count = 1,
+                                      .outputs = {TN_SHAPE}};
+        net.tensors[TN_SPARE1].data = net.tensors[TN_SHAPE].data = NULL;
+        net.tensors[TN_SPARE1].size = net.tensors[TN_SHAPE].size = 0;
+        net.model.operator_count = TN_OPS + 2;
+        struct qb_graph *const computed = load_net(&net);
+        tn_init(&net, int8);
+        struct qb_graph *const constant = load_net(&net);
+        assert_int_equal(computed->count, constant->count);
+        for (int i = 0; i < computed->count; i++) {
+            assert_int_equal(computed->nodes[i].op, constant->nodes[i].op);
+            assert_int_equal(computed->nodes[i].src[0], constant->nodes[i].src[0]);
+            assert_memory_equal(&computed->nodes[i].dst, &constant->nodes[i].dst,
+                                sizeof computed->nodes[i].dst);
+        }
+        qb_graph_free(computed);
+        qb_graph_free(constant);
+    }
+}
+
 struct edit {
     bool int8;
     const char *needle;
@@ -227,6 +264,7 @@ struct edit {
 static const float bad_scale = -1.0F, other_scale = 2.0F;
 static const int64_t bad_zero = 128, odd_zero[TN_CLASSES] = {0, 1};
 EDIT(depthwise, n->ops[TN_OP_CONV0].code = 4)
+EDIT(pack, n->ops[TN_OP_ADD].code = QB_TFLITE_PACK)
 EDIT(unknown, n->ops[TN_OP_CONV0].code = 999)
 EDIT(custom, (n->ops[TN_OP_CONV0].code = 32, n->ops[TN_OP_CONV0].custom = "Mine"))
 EDIT(relu6, n->ops[TN_OP_CONV0].activation = 3)
@@ -288,6 +326,7 @@ EDIT(pad_channels, (n->ops[TN_OP_POOL].code = QB_TFLITE_PAD, n->ops[TN_OP_POOL].
 
 static const struct edit edits[] = {
     {false, "operator 0 'conv0' (DEPTHWISE_CONV_2D): this operator is not supported", depthwise},
+    {false, "it makes a tensor of type FLOAT32; INT32 is expected", pack},
     {false, "operator number 999 is not supported", unknown},
     {false, "operator 0 'conv0' (CUSTOM): this operator is not supported: Mine", custom},
     {false, "fused_activation_function is 3 RELU6; NONE or RELU is expected", relu6},
@@ -487,10 +526,15 @@ static void test_published_float(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_float),           cmocka_unit_test(test_int8),
-        cmocka_unit_test(test_borders),         cmocka_unit_test(test_spellings),
-        cmocka_unit_test(test_refused),         cmocka_unit_test(test_truncated),
-        cmocka_unit_test(test_mutated),         cmocka_unit_test(test_damaged_published),
+        cmocka_unit_test(test_float),
+        cmocka_unit_test(test_int8),
+        cmocka_unit_test(test_borders),
+        cmocka_unit_test(test_spellings),
+        cmocka_unit_test(test_computed_shape),
+        cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_truncated),
+        cmocka_unit_test(test_mutated),
+        cmocka_unit_test(test_damaged_published),
         cmocka_unit_test(test_published_float),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
