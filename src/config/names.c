@@ -21,10 +21,8 @@ static const char *const accumulate_names[QB_ACCUMULATE_COUNT] = {
 };
 
 static const char *const scale_rule_names[QB_SCALE_RULES] = {
-    [QB_SCALE_TORCH] = "torch",
-    [QB_SCALE_ORT] = "ort",
-    [QB_SCALE_NNCF] = "nncf",
-    [QB_SCALE_AIMET] = "aimet",
+    [QB_SCALE_TORCH] = "torch", [QB_SCALE_ORT] = "ort",       [QB_SCALE_NNCF] = "nncf",
+    [QB_SCALE_AIMET] = "aimet", [QB_SCALE_TFLITE] = "tflite",
 };
 
 static const char *const compared_names[QB_COMPARED_COUNT] = {

@@ -43,7 +43,14 @@ int qb_accumulate_parse(const char *name, enum qb_arithmetic arithmetic, enum qb
 #define QB_ACCUMULATE_NAMES "exact, maddubs, maddubs_khwc, maddubs_pad4"
 
 /* From a range to scale and zero point (qb_qparams_derive, src/quant/qparams.h): whose formula. */
-enum qb_scale_rule { QB_SCALE_TORCH, QB_SCALE_ORT, QB_SCALE_NNCF, QB_SCALE_AIMET, QB_SCALE_RULES };
+enum qb_scale_rule {
+    QB_SCALE_TORCH,
+    QB_SCALE_ORT,
+    QB_SCALE_NNCF,
+    QB_SCALE_AIMET,
+    QB_SCALE_TFLITE,
+    QB_SCALE_RULES
+};
 const char *qb_scale_rule_name(enum qb_scale_rule rule);
 
 /* Bits of qb_scheme.fuse. */

@@ -21,8 +21,11 @@ static const cyaml_strval_t arithmetics[] = {{"fbgemm", QB_ARITHMETIC_FBGEMM},
 _Static_assert(CYAML_ARRAY_LEN(arithmetics) == QB_ARITHMETIC_COUNT,
                "every arithmetic can be written in a file");
 
-static const cyaml_strval_t scale_rules[] = {
-    {"torch", QB_SCALE_TORCH}, {"ort", QB_SCALE_ORT}, {"nncf", QB_SCALE_NNCF}, {"aimet", QB_SCALE_AIMET}};
+static const cyaml_strval_t scale_rules[] = {{"torch", QB_SCALE_TORCH},
+                                             {"ort", QB_SCALE_ORT},
+                                             {"nncf", QB_SCALE_NNCF},
+                                             {"aimet", QB_SCALE_AIMET},
+                                             {"tflite", QB_SCALE_TFLITE}};
 _Static_assert(CYAML_ARRAY_LEN(scale_rules) == QB_SCALE_RULES, "every scale rule can be written in a file");
 
 static const cyaml_strval_t compared[] = {{"nothing", QB_COMPARED_NOTHING},

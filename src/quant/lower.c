@@ -89,7 +89,8 @@ static enum qb_status take_codes(const struct lowering *l, int i, size_t each, s
     to->wei_scales = wei.scales;
     to->wei_zero_points = wei.zero_points;
     return qb_arithmetic_traits(l->scheme->arithmetic)->bia_codes
-               ? qb_bia_quantize(to, l->out->nodes[to->src[0]].q.scale, l->out->arena, err)
+               ? qb_bia_quantize(to, l->out->nodes[to->src[0]].q.scale, l->out->arithmetic, l->out->arena,
+                                 err)
                : QB_OK;
 }
 

@@ -127,6 +127,26 @@ static void derive_aimet(const struct qb_observer_spec *spec, float low, float h
     q->zero_point = limit_zero_point(q->quant_min - round((double)low / delta), q);
 }
 
+/* tensorflow/compiler/mlir/lite/quantization, DownCastScale of quantization_utils.cc: the scale in float32,
+ * the zero point a float32 of a quotient in double, rounded half away from zero. Ranges of next to nothing
+ * are widened first (ExpandVerySmallRange): those of weights to 1e-6, a tensor of zeros to 2e-6. */
+static void derive_tflite(const struct qb_observer_spec *spec, float low, float high, struct qb_qparams *q)
+{
+    const float levels = (float)(q->quant_max - q->quant_min);
+    if (spec->symmetric) {
+        const float limit = fmaxf(fmaxf(-low, high), QB_TFLITE_LIMIT);
+        q->scale = (limit + limit) / levels;
+        return;
+    }
+    if ((high - low) / levels < FLT_MIN) {
+        low = -1e-6F;
+        high = 1e-6F;
+    }
+    q->scale = (high - low) / levels;
+    const float zero_point = (float)(q->quant_min - (double)low / (double)q->scale);
+    q->zero_point = limit_zero_point((double)roundf(zero_point), q);
+}
+
 enum qb_status qb_qparams_derive(const struct qb_observer_spec *spec, float min, float max,
                                  struct qb_qparams *out, struct qb_error *err)
 {
@@ -135,10 +155,8 @@ enum qb_status qb_qparams_derive(const struct qb_observer_spec *spec, float min,
     }
     static void (*const derive[QB_SCALE_RULES])(const struct qb_observer_spec *, float, float,
                                                 struct qb_qparams *) = {
-        [QB_SCALE_TORCH] = derive_torch,
-        [QB_SCALE_ORT] = derive_ort,
-        [QB_SCALE_NNCF] = derive_nncf,
-        [QB_SCALE_AIMET] = derive_aimet,
+        [QB_SCALE_TORCH] = derive_torch, [QB_SCALE_ORT] = derive_ort,       [QB_SCALE_NNCF] = derive_nncf,
+        [QB_SCALE_AIMET] = derive_aimet, [QB_SCALE_TFLITE] = derive_tflite,
     };
     struct qb_qparams q = {.dtype = spec->dtype, .bits = spec->bits};
     qb_spec_quant_range(spec, &q.quant_min, &q.quant_max);

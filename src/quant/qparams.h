@@ -29,6 +29,9 @@ static inline int qb_weight_shift(enum qb_dtype dtype)
     return dtype == QB_QUINT8 ? 128 : 0;
 }
 
+/* QB_SCALE_TFLITE: the least limit of symmetric codes. */
+#define QB_TFLITE_LIMIT 5e-7F
+
 /* scale, dtype (the spec's, except QB_SCALE_NNCF: symmetric quint8 with negative values is qint8), quant_min
  * and quant_max, and zero_point in OUTSIDE form (the caller subtracts that dtype's shift). A range that is
  * not finite, or too wide for a float32 scale, is QB_EINPUT. */

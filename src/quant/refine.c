@@ -281,7 +281,8 @@ static enum qb_status correct_bias(struct qb_refinement *r, struct layer *l, con
     }
     l->node->bia = bia;
     if (l->node->bia_codes) {
-        QB_TRY(qb_bia_quantize(l->node, r->qgraph->nodes[l->node->src[0]].q.scale, r->qgraph->arena, err));
+        QB_TRY(qb_bia_quantize(l->node, r->qgraph->nodes[l->node->src[0]].q.scale, r->qgraph->arithmetic,
+                               r->qgraph->arena, err));
     }
     return note(r,
                 qb_arena_printf(r->qgraph->arena, "%s %s: biases moved by %.4g (RMS), %.4g at most", name,

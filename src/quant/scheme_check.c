@@ -98,6 +98,16 @@ static enum qb_status check_scale_rule(const struct half *half, struct qb_error 
         return qb_fail(err, QB_EINPUT, "%s: %s.dtype: symmetric weights of scale_rule \"nncf\" are qint8",
                        half->file, half->key);
     }
+    if (spec->scale_rule == QB_SCALE_TFLITE && half->weights &&
+        !(spec->symmetric && spec->dtype == QB_QINT8)) {
+        return qb_fail(err, QB_EINPUT, "%s: %s: scale_rule \"tflite\" has symmetric qint8 weights only",
+                       half->file, half->key);
+    }
+    if (spec->scale_rule == QB_SCALE_TFLITE && !half->weights && spec->symmetric) {
+        return qb_fail(err, QB_EINPUT,
+                       "%s: %s.symmetric: scale_rule \"tflite\" has affine activations only; write false",
+                       half->file, half->key);
+    }
     return QB_OK;
 }
 

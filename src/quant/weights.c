@@ -1,6 +1,7 @@
 /* Weight observation and quantization: see weights.h. */
 #include "quant/weights.h"
 
+#include <float.h>
 #include <math.h>
 #include <stdlib.h>
 
@@ -15,25 +16,44 @@ enum rounding {
                     Quantize */
     DIVIDE, /* rne(x / scale) + zero_point: ONNX Runtime's rule, and NNCF's, whose files QuantizeLinear reads
              */
+    AWAY,   /* x * inverse, half away from zero: TensorFlow Lite's */
 };
 
-static float rounded(enum rounding how, float x, float scale, float zero_point)
+static float rounded(enum rounding how, float x, float scale, float inverse, float zero_point)
 {
     switch (how) {
-    case PER_TENSOR: return nearbyintf(fmaf(x, 1.0f / scale, zero_point));
-    case PER_CHANNEL: return nearbyintf(x * (1.0f / scale) + zero_point);
-    default: return nearbyintf(x / scale) + zero_point;
+    case PER_TENSOR: return nearbyintf(fmaf(x, inverse, zero_point));
+    case PER_CHANNEL: return nearbyintf(x * inverse + zero_point);
+    case DIVIDE: return nearbyintf(x / scale) + zero_point;
+    default: return roundf(x * inverse);
     }
+}
+
+static enum rounding rounding_of(enum qb_scale_rule rule, bool per_channel)
+{
+    switch (rule) {
+    case QB_SCALE_ORT:
+    case QB_SCALE_NNCF: return DIVIDE;
+    case QB_SCALE_TFLITE: return AWAY;
+    default: return per_channel ? PER_CHANNEL : PER_TENSOR;
+    }
+}
+
+/* PortableSymmetricQuantizeFloats divides once more; SymmetricPerChannelQuantizeValues has the scale's
+ * reciprocal. */
+static float away_per_tensor(const struct qb_qparams *q, float limit)
+{
+    return (float)q->quant_max / fmaxf(limit, QB_TFLITE_LIMIT);
 }
 
 /* Codes limited to the range that the scale was derived from (_clamp_weights; the whole dtype's range is its
  * saturation), then shifted inside. */
-static void quantize(const float *wei, size_t count, const struct qb_qparams *q, enum rounding how, int shift,
-                     int8_t *codes)
+static void quantize(const float *wei, size_t count, const struct qb_qparams *q, enum rounding how,
+                     float inverse, int shift, int8_t *codes)
 {
     const float low = (float)q->quant_min, high = (float)q->quant_max;
     for (size_t i = 0; i < count; i++) {
-        float t = rounded(how, wei[i], q->scale, (float)q->zero_point);
+        float t = rounded(how, wei[i], q->scale, inverse, (float)q->zero_point);
         t = t > low ? t : low;
         t = t < high ? t : high;
         codes[i] = (int8_t)((int)t - shift);
@@ -92,8 +112,7 @@ enum qb_status qb_weights_quantize(const struct qb_observer_spec *spec, const fl
     if (status == QB_OK && spec->scale_rule == QB_SCALE_NNCF && ops->per_channel) {
         raise_small_channels(min, max, ranges);
     }
-    const bool divide = spec->scale_rule == QB_SCALE_ORT || spec->scale_rule == QB_SCALE_NNCF;
-    const enum rounding how = divide ? DIVIDE : ops->per_channel ? PER_CHANNEL : PER_TENSOR;
+    const enum rounding how = rounding_of(spec->scale_rule, ops->per_channel);
     const int shift = qb_weight_shift(spec->dtype);
     const size_t slice = count / ranges;
     for (size_t k = 0; k < ranges && status == QB_OK; k++) {
@@ -102,7 +121,10 @@ enum qb_status qb_weights_quantize(const struct qb_observer_spec *spec, const fl
         if (status == QB_OK) {
             scales[k] = q.scale;
             zero_points[k] = q.zero_point - shift;
-            quantize(wei + k * slice, slice, &q, how, shift, codes + k * slice);
+            const float inverse = how == AWAY && !ops->per_channel
+                                      ? away_per_tensor(&q, fmaxf(-min[k], max[k]))
+                                      : 1.0F / q.scale;
+            quantize(wei + k * slice, slice, &q, how, inverse, shift, codes + k * slice);
         }
     }
     free(min);
@@ -112,8 +134,17 @@ enum qb_status qb_weights_quantize(const struct qb_observer_spec *spec, const fl
     return status;
 }
 
-enum qb_status qb_bia_quantize(struct qb_qnode *to, float src_scale, struct qb_arena *arena,
-                               struct qb_error *err)
+static double bia_code(enum qb_arithmetic arithmetic, float bia, float scale)
+{
+    if (arithmetic != QB_ARITHMETIC_TFLITE) {
+        return nearbyint((double)bia / (double)scale);
+    }
+    const float inverse = scale < FLT_MIN ? 0.0F : 1.0F / scale;
+    return fmax((double)roundf(bia * inverse), -INT32_MAX);
+}
+
+enum qb_status qb_bia_quantize(struct qb_qnode *to, float src_scale, enum qb_arithmetic arithmetic,
+                               struct qb_arena *arena, struct qb_error *err)
 {
     int32_t *const codes = qb_arena_array(arena, (size_t)to->oc, sizeof *codes);
     float *const bia = qb_arena_array(arena, (size_t)to->oc, sizeof *bia);
@@ -121,7 +152,7 @@ enum qb_status qb_bia_quantize(struct qb_qnode *to, float src_scale, struct qb_a
         return qb_fail_memory(err, (size_t)to->oc * sizeof *codes);
     }
     for (int k = 0; k < to->oc; k++) {
-        const double code = nearbyint((double)to->bia[k] / (double)qb_acc_scale(to, src_scale, k));
+        const double code = bia_code(arithmetic, to->bia[k], qb_acc_scale(to, src_scale, k));
         codes[k] = (int32_t)fmin(fmax(code, INT32_MIN), INT32_MAX);
     }
     to->bia_codes = codes;

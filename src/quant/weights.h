@@ -19,10 +19,11 @@ enum qb_status qb_weights_quantize(const struct qb_observer_spec *spec, const fl
                                    size_t each, struct qb_arena *arena, struct qb_quantized_weights *out,
                                    struct qb_error *err);
 
-/* Gives CONV or DENSE `to` the codes of its float bias in accumulator units, as
- * onnxruntime/python/tools/quantization/base_quantizer.py rounds it (double, half to even; the scale is a
- * float32 product), and what the codes stand for in the bias's place. Weight scales are known. */
-enum qb_status qb_bia_quantize(struct qb_qnode *to, float src_scale, struct qb_arena *arena,
-                               struct qb_error *err);
+/* Gives CONV or DENSE `to` the codes of its float bias in accumulator units, and what the codes stand for in
+ * the bias's place. Weight scales are known; the accumulator's is a float32 product. Arithmetic `ort`:
+ * onnxruntime/python/tools/quantization/base_quantizer.py (double, half to even). `tflite`:
+ * SymmetricBiasQuantize of quantization_utils.cc (float32, times the reciprocal, half away from zero). */
+enum qb_status qb_bia_quantize(struct qb_qnode *to, float src_scale, enum qb_arithmetic arithmetic,
+                               struct qb_arena *arena, struct qb_error *err);
 
 #endif

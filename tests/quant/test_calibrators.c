@@ -334,6 +334,82 @@ static void test_weight_rules(void **state)
     qb_arena_destroy(arena);
 }
 
+/* Of the converter of TensorFlow 2.21, on ranges, weights and biases made to lie next to ties: other orders
+ * of the same operations give other codes for each of them. */
+static void test_tflite(void **state)
+{
+    (void)state;
+    struct qb_error err;
+    static const struct {
+        float min, max, scale;
+        int zero_point;
+    } ranges[] = {
+        {-0x1.a12826p+4F, 0x1.78dcfep+8F, 0x1.948404p+0F, -112},
+        {-0x1.707b12p+0F, 0x1.6e0e78p+3F, 0x1.9dbb96p-5F, -100},
+        {-0x1.00a568p+0F, 0x1.112ebep+2F, 0x1.52aac2p-6F, -80},
+        {-0x1.0f6c52p+8F, 0x1.5d16e2p+10F, 0x1.a2948ap+2F, -87},
+        {-0x1.32ab5p+2F, 0x1.3d1fb2p+5F, 0x1.64d9f6p-3F, -101},
+        {-0x1.fde45p-2F, 0x1.e80a1p-1F, 0x1.74f31p-8F, -41},
+        {-0x1.d4d6f8p-3F, 0x1.daa466p-1F, 0x1.291628p-8F, -78},
+        {-0x1.223e08p+6F, 0x1.9b7392p+11F, 0x1.a62baep+3F, -123},
+        {0, 0, 7.843137e-09F, 0},
+    };
+    const struct qb_observer_spec affine = {.scale_rule = QB_SCALE_TFLITE, .dtype = QB_QINT8};
+    for (size_t i = 0; i < sizeof ranges / sizeof ranges[0]; i++) {
+        derive(&affine, ranges[i].min, ranges[i].max, (double)ranges[i].scale, ranges[i].zero_point);
+    }
+    derive(&affine, 2, 51, 0.2F, -128);
+    derive(&affine, -51, -3, 0.2F, 127);
+
+    /* Two channels, then channels that are nearly or all zero. */
+    static const float wei[] = {0x1.58c2bap-2F,
+                                -0x1.1fc0c4p-4F,
+                                -0x1.268a24p-2F,
+                                -0x1.cac6a8p-3F,
+                                0x1.9fd692p+8F,
+                                0x1.b035b2p+5F,
+                                0x1.428528p+8F,
+                                0x1.3bf8b6p+8F,
+                                0x1.421f5ap-23F,
+                                2e-7F,
+                                3e-7F,
+                                0,
+                                0,
+                                0,
+                                0,
+                                0};
+    static const float scales[] = {0x1.5b79aep-9F, 0x1.a31cccp+1F, 3.9370081e-09F, 3.9370081e-09F};
+    static const int8_t codes[] = {127, -27, -108, -85, 127, 17, 98, 97, 38, 51, 76, 0, 0, 0, 0, 0};
+    struct qb_quantized_weights q;
+    struct qb_arena *const arena = qb_arena_create();
+    struct qb_observer_spec spec = {.observer = "per_channel_minmax",
+                                    .dtype = QB_QINT8,
+                                    .symmetric = true,
+                                    .has_quant_range = true,
+                                    .quant_min = -127,
+                                    .quant_max = 127,
+                                    .scale_rule = QB_SCALE_TFLITE};
+    qbt_ok(qb_weights_quantize(&spec, wei, 4, 4, arena, &q, &err), &err);
+    assert_memory_equal(q.scales, scales, sizeof scales);
+    assert_memory_equal(q.codes, codes, sizeof codes);
+    static const float tensor[] = {0x1.dd83c6p+7F, 0x1.99d5e2p+6F, 0x1.48ff12p+7F, -0x1.6ad604p+7F};
+    static const int8_t tensor_codes[] = {127, 54, 87, -96};
+    spec.observer = "minmax";
+    qbt_ok(qb_weights_quantize(&spec, tensor, 2, 2, arena, &q, &err), &err);
+    assert_true(q.scale_count == 1 && q.scales[0] == 0x1.e14652p+0F);
+    assert_memory_equal(q.codes, tensor_codes, sizeof tensor_codes);
+
+    static const float bia[] = {-0x1.f94cdp+12F, -0x1.8f2e94p+9F, 0x1.4416bp+5F,  -0x1.9caea8p+13F,
+                                -0x1.81d53ap+2F, 0x1.e3b36ep+10F, 0x1.3796bcp+5F, 1e30F};
+    static const float bia_scales[] = {0x1.03a7a6p+1F, 0x1.37b484p-3F, 0x1.1f5a96p-9F, 0x1.1cb0ap+1F,
+                                       0x1.a89a52p-8F, 0x1.14f87p-3F,  0x1.159d9p-8F,  1};
+    static const int32_t bia_codes[] = {-3986, -5246, 18479, -5938, -931, 14307, 9195, INT32_MAX};
+    struct qb_qnode node = {.oc = 8, .wei_scale_count = 8, .wei_scales = bia_scales, .bia = bia};
+    qbt_ok(qb_bia_quantize(&node, 1, QB_ARITHMETIC_TFLITE, arena, &err), &err);
+    assert_memory_equal(node.bia_codes, bia_codes, sizeof bia_codes);
+    qb_arena_destroy(arena);
+}
+
 /* mean_minmax sees images, two-pass observers everything twice. */
 static void test_calibration(void **state)
 {
@@ -433,7 +509,8 @@ int main(void)
         cmocka_unit_test(test_golden),      cmocka_unit_test(test_mse),
         cmocka_unit_test(test_per_channel), cmocka_unit_test(test_bits),
         cmocka_unit_test(test_scale_rules), cmocka_unit_test(test_weight_rules),
-        cmocka_unit_test(test_calibration), cmocka_unit_test(test_degenerate),
+        cmocka_unit_test(test_tflite),      cmocka_unit_test(test_calibration),
+        cmocka_unit_test(test_degenerate),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -256,6 +256,30 @@ static void runtime_scheme(void **state)
     assert_scheme_round_trip(&scheme);
 }
 
+/* TensorFlow Lite's recipe: codes and a bias in integers, one layer's weights by another block. */
+static void fixed_point_scheme(void **state)
+{
+    (void)state;
+    struct qb_scheme scheme = qbt_fbgemm();
+    scheme.arithmetic = QB_ARITHMETIC_TFLITE;
+    scheme.activations =
+        (struct qb_observer_spec){.observer = "minmax", .dtype = QB_QINT8, .scale_rule = QB_SCALE_TFLITE};
+    scheme.weights = (struct qb_observer_spec){.observer = "per_channel_minmax",
+                                               .dtype = QB_QINT8,
+                                               .symmetric = true,
+                                               .has_quant_range = true,
+                                               .quant_min = -127,
+                                               .quant_max = 127,
+                                               .scale_rule = QB_SCALE_TFLITE};
+    assert_scheme_round_trip(&scheme);
+    struct qb_observer_spec per_tensor = scheme.weights;
+    per_tensor.observer = "minmax";
+    const struct qb_exception layer = {.layer = "dense", .name = "", .weights = &per_tensor};
+    scheme.layers = &layer;
+    scheme.layer_count = 1;
+    assert_scheme_round_trip(&scheme);
+}
+
 static void unwritable_folder(void **state)
 {
     (void)state;
@@ -284,6 +308,7 @@ int main(void)
         cmocka_unit_test(flat_tensors_read_as_images),
         cmocka_unit_test(runtime_graphs),
         cmocka_unit_test(runtime_scheme),
+        cmocka_unit_test(fixed_point_scheme),
         cmocka_unit_test(unwritable_folder),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -97,6 +97,14 @@ static void test_calibrator_options(void **state)
     s.weights.scale_rule = QB_SCALE_NNCF;
     s.weights.dtype = QB_QUINT8;
     refuse(&s, QB_EINPUT, "weights.dtype", "are qint8");
+    s.weights.scale_rule = QB_SCALE_TFLITE;
+    refuse(&s, QB_EINPUT, "weights", "symmetric qint8 weights only");
+    s.weights.dtype = QB_QINT8;
+    qbt_ok(qb_scheme_check(&s, &err), &err);
+    s.activations.scale_rule = QB_SCALE_TFLITE;
+    qbt_ok(qb_scheme_check(&s, &err), &err);
+    s.activations.symmetric = true;
+    refuse(&s, QB_EINPUT, "activations.symmetric", "affine activations only");
     s = qbt_fbgemm();
     s.activations.observer = "per_channel_mse";
     refuse(&s, QB_EINPUT, "activations.observer", "only weights can have");
