@@ -1,6 +1,5 @@
-/* Codes by a table: dst = table[src]; a ReLU whose result has another scale than its source. `rows` rows of
- * `bytes` codes, `pitch` bytes apart; exactly those are read and written. dst may be src. Plain C only: no
- * network that is measured spends time here. */
+/* Codes by a table: dst = table[src]; what gives a tensor another scale or zero point. `rows` rows of `bytes`
+ * codes, `pitch` bytes apart; exactly those are read and written. dst may be src. */
 #ifndef QB_KERNELS_RECODE_H
 #define QB_KERNELS_RECODE_H
 
@@ -18,6 +17,9 @@ struct qb_recode_impl {
     qb_recode_fn *run;
 };
 
-extern const struct qb_recode_impl qb_recode_ref;
+/* NULL-terminated; ref first, fastest last. */
+extern const struct qb_recode_impl *const qb_recode_impls[];
+/* The last one that this CPU has, not above `cap`; ref at least. */
+const struct qb_recode_impl *qb_recode_select(enum qb_isa cap);
 
 #endif

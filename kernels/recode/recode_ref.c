@@ -1,5 +1,5 @@
 /* Codes by a table in plain C: see recode.h. */
-#include "kernels/recode/recode.h"
+#include "kernels/recode/recode_impls.h"
 
 static void run(const uint8_t table[256], size_t rows, size_t bytes, const uint8_t *src, size_t src_pitch,
                 uint8_t *dst, size_t dst_pitch)

@@ -60,7 +60,7 @@ static void print_cell(const char *text)
 struct words {
     char weights[QB_DESCRIPTION], activations[QB_DESCRIPTION], fuse[48], rule[40], refine[64],
         layers[QB_LAYERS_DESCRIPTION];
-    const char *arithmetic, *accumulate, *compared; /* rule: arithmetic, and how sums saturate */
+    const char *prepare, *arithmetic, *accumulate, *compared; /* rule: arithmetic, and how sums saturate */
 };
 
 static void describe(const struct qb_scheme *s, struct words *out)
@@ -68,6 +68,7 @@ static void describe(const struct qb_scheme *s, struct words *out)
     *out = (struct words){.weights = "float32",
                           .activations = "float32",
                           .fuse = "",
+                          .prepare = "",
                           .arithmetic = "float32",
                           .accumulate = "float32",
                           .rule = "float32",
@@ -76,6 +77,7 @@ static void describe(const struct qb_scheme *s, struct words *out)
         qb_spec_describe(&s->weights, out->weights);
         qb_spec_describe(&s->activations, out->activations);
         qb_fuse_describe(s->fuse, out->fuse, sizeof out->fuse);
+        out->prepare = qb_prepare_name(s->prepare);
         out->arithmetic = qb_arithmetic_name(s->arithmetic);
         out->accumulate = qb_accumulate_name(s->accumulate);
         const bool exact = s->accumulate == QB_ACCUMULATE_EXACT;
@@ -88,11 +90,12 @@ static void describe(const struct qb_scheme *s, struct words *out)
 
 static void print_text(const struct qb_scheme *s, const struct words *w)
 {
-    printf("%s\n    weights      %s\n    activations  %s\n    fuse         %s\n    arithmetic   %s\n"
+    printf("%s\n    weights      %s\n    activations  %s\n    fuse         %s\n    prepare      %s\n"
+           "    arithmetic   %s\n"
            "    refine       %s\n    layers       %s\n    reproduces   %s\n    compared     %s\n    verified "
            "    %s\n",
-           s->name, w->weights, w->activations, or_dash(w->fuse), w->rule, or_dash(w->refine),
-           or_dash(w->layers), or_dash(s->reproduces), w->compared, or_dash(s->verified));
+           s->name, w->weights, w->activations, or_dash(w->fuse), or_dash(w->prepare), w->rule,
+           or_dash(w->refine), or_dash(w->layers), or_dash(s->reproduces), w->compared, or_dash(s->verified));
 }
 
 static void print_markdown(const struct qb_scheme *s, const struct words *w)
@@ -100,7 +103,10 @@ static void print_markdown(const struct qb_scheme *s, const struct words *w)
     char weights[sizeof w->weights + sizeof w->refine + sizeof w->layers + 4];
     snprintf(weights, sizeof weights, "%s%s%s%s%s", w->weights, *w->refine ? "; " : "", w->refine,
              *w->layers ? "; " : "", w->layers);
-    const char *const cells[] = {s->name, weights,       w->activations, or_dash(w->fuse),
+    char activations[sizeof w->activations + 32];
+    snprintf(activations, sizeof activations, "%s%s", w->activations,
+             !s->fp32 && s->prepare == QB_PREPARE_FX ? "; prepare fx" : "");
+    const char *const cells[] = {s->name, weights,       activations, or_dash(w->fuse),
                                  w->rule, s->reproduces, w->compared};
     for (size_t i = 0; i < sizeof cells / sizeof cells[0]; i++) {
         print_cell(or_dash(cells[i]));
@@ -126,12 +132,12 @@ static json_t *half_json(const struct qb_observer_spec *spec)
 
 static json_t *scheme_json(const struct qb_scheme *s, const struct words *w)
 {
-    return json_pack("{s:s,s:o,s:o,s:s,s:s,s:s,s:s,s:s,s:s,s:s,s:s}", "name", s->name, "weights",
+    return json_pack("{s:s,s:o,s:o,s:s,s:s,s:s,s:s,s:s,s:s,s:s,s:s,s:s}", "name", s->name, "weights",
                      s->fp32 ? json_null() : half_json(&s->weights), "activations",
-                     s->fp32 ? json_null() : half_json(&s->activations), "fuse", w->fuse, "arithmetic",
-                     w->arithmetic, "accumulate", w->accumulate, "refine", w->refine, "layers", w->layers,
-                     "reproduces", s->reproduces ? s->reproduces : "", "compared", w->compared, "verified",
-                     s->verified ? s->verified : "");
+                     s->fp32 ? json_null() : half_json(&s->activations), "fuse", w->fuse, "prepare",
+                     w->prepare, "arithmetic", w->arithmetic, "accumulate", w->accumulate, "refine",
+                     w->refine, "layers", w->layers, "reproduces", s->reproduces ? s->reproduces : "",
+                     "compared", w->compared, "verified", s->verified ? s->verified : "");
 }
 
 static void print_scheme(const struct qb_scheme *s, enum format format, json_t *list)

@@ -198,9 +198,10 @@ static enum qb_status cache_key(const struct qb_graph *graph, const struct qb_sc
     QB_TRY(qb_layers_identity(scheme, layers, err));
     /* ONNX Runtime's quantizer observes tensors that others do not (src/quant/roles.h). */
     const bool ort = scheme->arithmetic == QB_ARITHMETIC_ORT;
-    return asprintf(out, "%s|%u|%d|%s|%s|%u|%s|%d|%d", graph->sha256,
+    return asprintf(out, "%s|%u|%d|%s|%s|%u|%d|%s|%d|%d", graph->sha256,
                     ort ? scheme->refine : scheme->refine & QB_REFINE_EQUALIZE, ort, activations, layers,
-                    scheme->fuse, images->sample.hash, images->batch_size, (int)how->isa) < 0
+                    scheme->fuse, (int)scheme->prepare, images->sample.hash, images->batch_size,
+                    (int)how->isa) < 0
                ? qb_fail_memory(err, sizeof activations)
                : QB_OK;
 }

@@ -49,13 +49,13 @@ static enum qb_status make_key(const struct run *run, const struct run_entry *en
         qb_spec_identity(&s->activations, activations);
     }
     const int length = asprintf(
-        &text, "%s|%s|%d|%s|%s|%u|%d|%s|%s|%s|%d|%d|%s|%s|%s|%zu|%s|%u|%s|%s|%u|%a|%a|%d|%s|%u|%u|%s",
-        row->experiment, s->name, s->fp32, weights, activations, s->fuse, (int)s->arithmetic, row->accumulate,
-        row->engine, row->isa, row->threads, row->batch, run->graph->sha256, run->test.sha256,
-        run->sample.hash, run->images, row->calibration, run->plan.calibration.batch_size, row->binary,
-        row->machine, run->plan.measure.rounds, run->plan.measure.epoch_ms, run->plan.measure.seconds,
-        run->plan.measure.control, run->plan.impl ? run->plan.impl : "default", run->plan.calibration.repeat,
-        s->refine, layers);
+        &text, "%s|%s|%d|%s|%s|%u|%d|%d|%s|%s|%s|%d|%d|%s|%s|%s|%zu|%s|%u|%s|%s|%u|%a|%a|%d|%s|%u|%u|%s",
+        row->experiment, s->name, s->fp32, weights, activations, s->fuse, (int)s->prepare, (int)s->arithmetic,
+        row->accumulate, row->engine, row->isa, row->threads, row->batch, run->graph->sha256,
+        run->test.sha256, run->sample.hash, run->images, row->calibration, run->plan.calibration.batch_size,
+        row->binary, row->machine, run->plan.measure.rounds, run->plan.measure.epoch_ms,
+        run->plan.measure.seconds, run->plan.measure.control, run->plan.impl ? run->plan.impl : "default",
+        run->plan.calibration.repeat, s->refine, layers);
     if (length < 0) {
         return qb_fail_memory(err, 2048);
     }

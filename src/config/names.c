@@ -25,12 +25,22 @@ static const char *const scale_rule_names[QB_SCALE_RULES] = {
     [QB_SCALE_AIMET] = "aimet", [QB_SCALE_TFLITE] = "tflite",
 };
 
+static const char *const prepare_names[QB_PREPARE_COUNT] = {
+    [QB_PREPARE_EAGER] = "eager",
+    [QB_PREPARE_FX] = "fx",
+};
+
 static const char *const compared_names[QB_COMPARED_COUNT] = {
     [QB_COMPARED_NOTHING] = "nothing",
     [QB_COMPARED_OBSERVER] = "observer",
     [QB_COMPARED_SCALES] = "scales",
     [QB_COMPARED_LOGITS] = "logits",
 };
+
+const char *qb_prepare_name(enum qb_prepare prepare)
+{
+    return prepare_names[prepare];
+}
 
 const char *qb_compared_name(enum qb_compared compared)
 {

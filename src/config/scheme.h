@@ -61,6 +61,11 @@ enum {
     QB_FUSE_CONV_ADD = 4, /* the addition happens in the convolution's float tail (arithmetic onednn only) */
 };
 
+/* Which tensors are observed and get scales of their own, by PyTorch's rules (src/quant/roles.h): those of
+ * eager mode's prepare, or of prepare_fx with get_default_qconfig_mapping. */
+enum qb_prepare { QB_PREPARE_EAGER, QB_PREPARE_FX, QB_PREPARE_COUNT };
+const char *qb_prepare_name(enum qb_prepare prepare);
+
 /* How far a scheme has been compared with the framework that it reproduces; each level includes the ones
  * before it, as far as they apply. */
 enum qb_compared {
@@ -129,6 +134,7 @@ struct qb_scheme {
     bool fp32; /* true: the float graph itself, everything below is unset */
     struct qb_observer_spec weights, activations;
     unsigned fuse;
+    enum qb_prepare prepare; /* default: eager */
     enum qb_arithmetic arithmetic;
     enum qb_accumulate accumulate; /* default: exact */
     unsigned refine;

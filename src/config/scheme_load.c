@@ -119,6 +119,13 @@ static enum qb_status check(const struct qb_yaml *doc, const struct qb_raw_schem
             "found arithmetic: %s",
             qb_arithmetic_name((enum qb_arithmetic)raw->arithmetic));
     }
+    if (raw->prepare && *raw->prepare == QB_PREPARE_FX && raw->arithmetic != QB_ARITHMETIC_FBGEMM &&
+        raw->arithmetic != QB_ARITHMETIC_ONEDNN) {
+        return qb_yaml_fail(doc, err, "prepare",
+                            "fx needs arithmetic: fbgemm or onednn, PyTorch's engines, which quantize a "
+                            "tensor a second time; found arithmetic: %s",
+                            qb_arithmetic_name((enum qb_arithmetic)raw->arithmetic));
+    }
     enum qb_accumulate accumulate;
     if (raw->accumulate &&
         !qb_accumulate_parse(raw->accumulate, (enum qb_arithmetic)raw->arithmetic, &accumulate)) {
@@ -178,6 +185,7 @@ static enum qb_status convert(const struct qb_yaml *doc, const struct qb_raw_sch
         .verified = qb_arena_strdup(arena, raw->verified ? raw->verified : ""),
         .compared = raw->compared ? (enum qb_compared) * raw->compared : QB_COMPARED_NOTHING,
         .fuse = raw->fuse,
+        .prepare = raw->prepare ? (enum qb_prepare) * raw->prepare : QB_PREPARE_EAGER,
         .arithmetic = (enum qb_arithmetic)raw->arithmetic,
         .refine = raw->refine,
     };

@@ -28,6 +28,9 @@ static const cyaml_strval_t scale_rules[] = {{"torch", QB_SCALE_TORCH},
                                              {"tflite", QB_SCALE_TFLITE}};
 _Static_assert(CYAML_ARRAY_LEN(scale_rules) == QB_SCALE_RULES, "every scale rule can be written in a file");
 
+static const cyaml_strval_t prepares[] = {{"eager", QB_PREPARE_EAGER}, {"fx", QB_PREPARE_FX}};
+_Static_assert(CYAML_ARRAY_LEN(prepares) == QB_PREPARE_COUNT, "every way can be written in a file");
+
 static const cyaml_strval_t compared[] = {{"nothing", QB_COMPARED_NOTHING},
                                           {"observer", QB_COMPARED_OBSERVER},
                                           {"scales", QB_COMPARED_SCALES},
@@ -70,6 +73,8 @@ static const cyaml_schema_field_t scheme_fields[] = {
     CYAML_FIELD_MAPPING("weights", NEEDED, struct qb_raw_scheme, weights, observer_fields),
     CYAML_FIELD_MAPPING("activations", NEEDED, struct qb_raw_scheme, activations, observer_fields),
     CYAML_FIELD_FLAGS("fuse", NEEDED, struct qb_raw_scheme, fuse, fusions, CYAML_ARRAY_LEN(fusions)),
+    CYAML_FIELD_ENUM_PTR("prepare", OPTION, struct qb_raw_scheme, prepare, prepares,
+                         CYAML_ARRAY_LEN(prepares)),
     CYAML_FIELD_ENUM("arithmetic", NEEDED, struct qb_raw_scheme, arithmetic, arithmetics,
                      CYAML_ARRAY_LEN(arithmetics)),
     CYAML_FIELD_STRING_PTR("accumulate", OPTION, struct qb_raw_scheme, accumulate, 1, QB_NAME_MAX),

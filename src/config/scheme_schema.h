@@ -28,7 +28,7 @@ struct qb_raw_scheme {
     struct qb_raw_observer weights, activations;
     unsigned fuse, refine;
     int arithmetic;
-    int *compared;
+    int *compared, *prepare;
     struct qb_raw_layer *layers; /* one for each child of the file's `layers`, in its order; NULL: none */
 };
 

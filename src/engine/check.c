@@ -288,7 +288,7 @@ static enum qb_status check_qparams(const struct qb_qgraph *graph, const struct 
     return traits->outside ? check_ratios(graph, n, err) : QB_OK;
 }
 
-/* Floats and codes meet at QUANTIZE and DEQUANTIZE only. */
+/* Floats and codes meet at QUANTIZE and DEQUANTIZE only; QUANTIZE also makes codes of codes. */
 static enum qb_status check_types(const struct qb_qgraph *graph, const struct qb_qnode *n,
                                   struct qb_error *err)
 {
@@ -301,6 +301,14 @@ static enum qb_status check_types(const struct qb_qgraph *graph, const struct qb
     if (n->op == QB_QOP_DEQUANTIZE && !n->f32) {
         return qb_fail(err, QB_EINPUT, "node %s: it dequantizes, but its tensor is not one of floats",
                        n->name);
+    }
+    if (n->op == QB_QOP_QUANTIZE && !graph->nodes[n->src[0]].f32) {
+        return qb_arithmetic_traits(graph->arithmetic)->requantizes
+                   ? QB_OK
+                   : qb_fail(err, QB_EUNSUPPORTED,
+                             "node %s: it quantizes the codes of %s once more, which arithmetic %s does not "
+                             "have; fbgemm and onednn have",
+                             n->name, graph->nodes[n->src[0]].name, qb_arithmetic_name(graph->arithmetic));
     }
     for (int s = 0; s < qb_qnode_sources(n); s++) {
         const struct qb_qnode *const src = &graph->nodes[n->src[s]];

@@ -379,6 +379,14 @@ enum qb_status qb_sensitivity_measure(const struct qb_graph *graph, const struct
         return qb_fail(err, QB_EUNSUPPORTED,
                        "node %s works on floats; a scheme whose layers are all integer is expected", floats);
     }
+    for (int i = 0; i < qgraph->count; i++) {
+        if (qb_is_recoding(qgraph, i)) {
+            return qb_fail(err, QB_EUNSUPPORTED,
+                           "node %s quantizes %s once more; a scheme in which every tensor has one scale is "
+                           "expected",
+                           qgraph->nodes[i].name, qgraph->nodes[qgraph->nodes[i].src[0]].name);
+        }
+    }
     const size_t float_pixels = qb_shape_count(graph->nodes[0].dst),
                  pixels = qb_shape_count(qgraph->nodes[0].dst);
     if (float_pixels != QB_IMAGE_BYTES || pixels != QB_IMAGE_BYTES) {

@@ -154,6 +154,30 @@ static enum qb_status take_source(struct lowering *l, int t, bool f32, int *out,
     return QB_OK;
 }
 
+static const char *inner_name(const struct lowering *l, int i)
+{
+    char name[QB_INNER_NAME];
+    qb_inner_name(&l->graph->nodes[i], l->roles[i].inner, name);
+    return qb_arena_strdup(l->out->arena, name);
+}
+
+/* Layer `i` reads the node *src through an inner tensor: quantized again, where that changes anything. */
+static enum qb_status requantize(struct lowering *l, int i, int *src, struct qb_error *err)
+{
+    const struct qb_qnode *const from = &l->out->nodes[*src];
+    struct qb_qnode *const to = &l->out->nodes[l->out->count];
+    *to = (struct qb_qnode){
+        .op = QB_QOP_QUANTIZE, .name = inner_name(l, i), .src = {*src, -1}, .dst = from->dst};
+    if (!to->name) {
+        return qb_fail_memory(err, QB_INNER_NAME);
+    }
+    QB_TRY(take_checked(l, to->name, l->activations->inner_set[i], &l->activations->inner[i], to, err));
+    if (from->f32 || !qb_qparams_equal(&from->q, &to->q) || from->q.dtype != to->q.dtype) {
+        *src = l->out->count++;
+    }
+    return QB_OK;
+}
+
 /* What the integer node of float node `i` reads. Merged with its convolution (role->conv) the addition reads
  * the convolution's source, then its own other operand. */
 static enum qb_status take_sources(struct lowering *l, int i, int src[2], struct qb_error *err)
@@ -165,9 +189,15 @@ static enum qb_status take_sources(struct lowering *l, int i, int src[2], struct
         tensors[1] = node->src[0] == role->conv ? node->src[1] : node->src[0];
         tensors[0] = l->graph->nodes[role->conv].src[0];
     }
+    const int layer = role->conv >= 0 ? role->conv : i;
+    const enum qb_inner inner = l->roles[layer].inner;
+    const bool again = inner == QB_INNER_PAD || inner == QB_INNER_FLATTEN;
     for (int s = 0; s < 2; s++) {
         src[s] = -1;
-        if (tensors[s] >= 0) {
+        if (tensors[s] >= 0 && s == 0 && again) {
+            src[s] = l->node_of[tensors[s]];
+            QB_TRY(requantize(l, layer, &src[s], err));
+        } else if (tensors[s] >= 0) {
             QB_TRY(take_source(l, tensors[s], role->f32, &src[s], err));
         }
     }
@@ -220,15 +250,15 @@ static enum qb_status split_dense(struct lowering *l, int i, struct qb_qnode **t
     const int first = l->out->count;
     float *const no_bia = qb_arena_array(l->out->arena, (size_t)product->oc, sizeof *no_bia);
     int32_t *const no_codes = qb_arena_array(l->out->arena, (size_t)product->oc, sizeof *no_codes);
-    product->name = qb_arena_printf(l->out->arena, "%s_matmul", sum.name);
+    product->name = inner_name(l, i);
     if (!no_bia || !no_codes || !product->name) {
         return qb_fail_memory(err, (size_t)product->oc * sizeof *no_bia);
     }
     product->bia = no_bia;
     product->bia_codes = no_codes;
     product->relu = false;
-    QB_TRY(take_checked(l, product->name, l->activations->product_set[i], &l->activations->product[i],
-                        product, err));
+    QB_TRY(take_checked(l, product->name, l->activations->inner_set[i], &l->activations->inner[i], product,
+                        err));
     QB_TRY(take_addend(l, i, product + 1, err));
     *to = product + 2;
     **to = (struct qb_qnode){.op = QB_QOP_ADD,
@@ -268,7 +298,7 @@ static enum qb_status lower_node(struct lowering *l, int i, struct qb_error *err
     case QB_OP_DENSE:
         to->op = QB_QOP_DENSE;
         QB_TRY(take_weights(l, i, to, err));
-        if (role->split) {
+        if (role->inner == QB_INNER_PRODUCT) {
             QB_TRY(split_dense(l, i, &to, err));
         }
         break;

@@ -51,6 +51,9 @@ void qb_qgraph_origin(const struct qb_qgraph *qgraph, const struct qb_graph *gra
             const int weights = q->fused_add ? merged_conv(graph, named, origin[q->src[1]].tensor) : named;
             origin[i].weights = weights >= 0 && fits(q, &graph->nodes[weights]) ? weights : -1;
         }
+        if (qb_is_recoding(qgraph, i)) {
+            origin[i].tensor = origin[q->src[0]].tensor;
+        }
         const int product = qb_qgraph_product(qgraph, i);
         if (named >= 0 && product >= 0 && fits(&qgraph->nodes[product], &graph->nodes[named])) {
             origin[product].weights = origin[i].weights = named;

@@ -7,7 +7,7 @@
  * CONV and DENSE with float weights, and whatever has no QUANTIZE behind it, are float nodes (weights: the
  * values of their codes). An operator that QUANTIZE nodes end with different scales is one integer node for
  * each. A QUANTIZE of a float node's tensor is a node of its own, and so is what turns codes into floats for
- * such nodes. */
+ * such nodes; a QUANTIZE of what a DEQUANTIZE gives, with another scale or zero point, is one too. */
 #include "quant/qdq.h"
 
 #include <math.h>
@@ -284,11 +284,6 @@ static enum qb_status take_operator(struct qb_qdq_reader *r, int i, struct qb_qn
         to->op = QB_QOP_AVGPOOL;
         to->kh = node->kh, to->kw = node->kw, to->stride_h = node->stride_h, to->stride_w = node->stride_w;
         return take_unscaled(r, node, to, err);
-    case QB_OP_DEQUANTIZE:
-        return qb_fail_node(
-            err, QB_EUNSUPPORTED, node,
-            "its values are quantized again with another scale, zero point or type; one scale a tensor is "
-            "expected");
     default:
         return qb_fail_node(err, QB_EUNSUPPORTED, node, "a %s cannot be quantized", qb_op_name(node->op));
     }
@@ -317,7 +312,7 @@ static enum qb_status take_quantize(struct qb_qdq_reader *r, int i, struct qb_er
     const struct qb_node *const quantize = &r->graph->nodes[i];
     int producer = quantize->src[0];
     const struct qb_node *node = qb_qdq_source(r, quantize, 0);
-    if (qb_qdq_has_floats(r, producer)) {
+    if (qb_qdq_has_floats(r, producer) || node->op == QB_OP_DEQUANTIZE) {
         return qb_qdq_take_conversion(r, i, err);
     }
     struct qb_qnode *to = &r->out->nodes[r->out->count];

@@ -4,6 +4,8 @@
 
 #include <string.h>
 
+#include "model/graph_build.h"
+
 bool qb_qdq_has_floats(const struct qb_qdq_reader *r, int i)
 {
     return r->graph->nodes[i].op != QB_OP_DEQUANTIZE && r->node_of[i] >= 0 &&
@@ -161,23 +163,38 @@ enum qb_status qb_qdq_take_float(struct qb_qdq_reader *r, int i, struct qb_error
     return add_node(r, node->name, node->op == QB_OP_INPUT ? NULL : qb_qdq_file_name(node), err);
 }
 
-/* A QUANTIZE of floats. Readers that have one each share it where they agree. */
+/* A QUANTIZE of floats, or of codes. Readers that have one each share it where they agree. */
 enum qb_status qb_qdq_take_conversion(struct qb_qdq_reader *r, int i, struct qb_error *err)
 {
     const struct qb_node *const quantize = &r->graph->nodes[i];
-    const int floats = r->node_of[quantize->src[0]], made = r->converted[floats];
-    struct qb_qnode to = {.op = QB_QOP_QUANTIZE, .src = {floats, -1}, .dst = quantize->dst};
+    const int from = r->node_of[quantize->src[0]];
+    struct qb_qnode to = {.op = QB_QOP_QUANTIZE, .src = {from, -1}, .dst = quantize->dst};
     QB_TRY(qb_qdq_take_qparams(quantize, &to.q, err));
-    if (made && qb_qdq_same_qparams(&r->out->nodes[made].q, &to.q)) {
-        r->node_of[i] = made;
-        return QB_OK;
+    if (!r->out->nodes[from].f32 && !r->traits->requantizes) {
+        return qb_fail_node(
+            err, QB_EUNSUPPORTED, qb_qdq_source(r, quantize, 0),
+            "its values are quantized again with another scale, zero point or type, which arithmetic %s does "
+            "not have; fbgemm and onednn have",
+            qb_arithmetic_name(r->out->arithmetic));
+    }
+    int others = 0;
+    for (int k = from + 1; k < r->out->count; k++) {
+        const struct qb_qnode *const made = &r->out->nodes[k];
+        if (made->op == QB_QOP_QUANTIZE && made->src[0] == from) {
+            others++;
+            if (qb_qdq_same_qparams(&made->q, &to.q)) {
+                r->node_of[i] = k;
+                return QB_OK;
+            }
+        }
     }
     r->out->nodes[r->out->count] = to;
-    r->converted[floats] = r->node_of[i] = r->out->count;
+    r->node_of[i] = r->out->count;
     /* The writer's pair is called NAME/quantize. */
     const char *const file = qb_qdq_file_name(quantize), *const slash = strrchr(file, '/');
     const char *const key = slash ? qb_arena_printf(r->out->arena, "%.*s", (int)(slash - file), file) : file;
     const char *const name =
-        qb_arena_printf(r->out->arena, "quantize_%s%s", r->out->nodes[floats].name, made ? "_again" : "");
+        others ? qb_arena_printf(r->out->arena, "quantize_%s_%d", r->out->nodes[from].name, others + 1)
+               : qb_arena_printf(r->out->arena, "quantize_%s", r->out->nodes[from].name);
     return add_node(r, name, key, err);
 }

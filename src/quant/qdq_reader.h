@@ -10,8 +10,8 @@ struct qb_qdq_reader {
     struct qb_qgraph *out;
     int *node_of; /* [graph->count] integer node that a float node is part of or reads the codes of; -1: none
                    */
-    /* By integer node, [3 * graph->count]: the float node of its operator (-1: none); the node that converts
-     * its tensor to the other type (0: none); the name in the file of the operator, or of the tensor that a
+    /* By integer node, [3 * graph->count]: the float node of its operator (-1: none); the DEQUANTIZE of its
+     * tensor (0: none); the name in the file of the operator, or of the tensor that a
      * CONSTANT holds, NULL for the input. */
     int *operators, *converted;
     const char **keys;
@@ -45,7 +45,7 @@ bool qb_qdq_has_floats(const struct qb_qdq_reader *r, int i);
 bool qb_qdq_is_float(const struct qb_qdq_reader *r, int i);
 /* Such a node. */
 enum qb_status qb_qdq_take_float(struct qb_qdq_reader *r, int i, struct qb_error *err);
-/* QUANTIZE number `i` of floats. */
+/* QUANTIZE number `i` of floats, or of what a DEQUANTIZE gives. */
 enum qb_status qb_qdq_take_conversion(struct qb_qdq_reader *r, int i, struct qb_error *err);
 
 #endif

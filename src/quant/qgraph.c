@@ -25,7 +25,8 @@ const char *qb_qop_name(enum qb_qop op)
 const struct qb_arithmetic_traits *qb_arithmetic_traits(enum qb_arithmetic arithmetic)
 {
     static const struct qb_arithmetic_traits traits[QB_ARITHMETIC_COUNT] = {
-        [QB_ARITHMETIC_ONEDNN] = {.fused_add = true},
+        [QB_ARITHMETIC_FBGEMM] = {.requantizes = true},
+        [QB_ARITHMETIC_ONEDNN] = {.fused_add = true, .requantizes = true},
         [QB_ARITHMETIC_ORT] = {.bia_codes = true, .rescales = true, .constants = true, .outside = true},
         [QB_ARITHMETIC_TFLITE] = {.bia_codes = true},
     };

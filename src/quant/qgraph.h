@@ -18,10 +18,11 @@
 /* What integer graphs of an arithmetic hold beside INPUT, CONV, DENSE, ADD, and RELU and AVGPOOL with their
  * source's scale and zero point. Checked by qb_check_qgraph (src/engine/check.h). */
 struct qb_arithmetic_traits {
-    bool bia_codes; /* CONV and DENSE have bia_codes: the bias joins the accumulator */
-    bool rescales;  /* RELU and AVGPOOL may have a scale and a zero point of their own */
-    bool constants; /* there may be MUL and CONSTANT */
-    bool fused_add; /* CONV may have fused_add */
+    bool bia_codes;   /* CONV and DENSE have bia_codes: the bias joins the accumulator */
+    bool rescales;    /* RELU and AVGPOOL may have a scale and a zero point of their own */
+    bool constants;   /* there may be MUL and CONSTANT */
+    bool fused_add;   /* CONV may have fused_add */
+    bool requantizes; /* QUANTIZE may read codes */
     bool outside; /* results depend on the type outside, as sums in float contain zero points in outside form
                    */
 };
@@ -57,7 +58,8 @@ enum qb_qop {
     QB_QOP_AVGPOOL,
     QB_QOP_MUL,        /* src[0] * src[1] */
     QB_QOP_CONSTANT,   /* codes: 1 x 1 x c, the second source of ADD and MUL, for all pixels of the first */
-    QB_QOP_QUANTIZE,   /* floats to codes; where float layers end */
+    QB_QOP_QUANTIZE,   /* floats to codes, where float layers end; or codes to codes of another scale or zero
+                          point, as DEQUANTIZE and QUANTIZE of floats would make them */
     QB_QOP_DEQUANTIZE, /* codes to floats, scale * (code - zero point); where they begin */
 };
 const char *qb_qop_name(enum qb_qop op);
@@ -127,6 +129,13 @@ const char *qb_qgraph_float_node(const struct qb_qgraph *graph);
 
 /* Accepts NULL. */
 void qb_qgraph_free(struct qb_qgraph *graph);
+
+/* QUANTIZE of codes. */
+static inline bool qb_is_recoding(const struct qb_qgraph *graph, int node)
+{
+    const struct qb_qnode *const n = &graph->nodes[node];
+    return n->op == QB_QOP_QUANTIZE && !graph->nodes[n->src[0]].f32;
+}
 
 /* Index of the node that holds the logits: the last one. */
 static inline int qb_qgraph_logits(const struct qb_qgraph *graph)

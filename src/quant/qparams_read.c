@@ -133,12 +133,12 @@ static enum qb_status read_all(const char *path, const json_t *root, const struc
             QB_TRY(read_entry(&entry, &table->q[roles[i].tensor], err));
             table->set[roles[i].tensor] = true;
         }
-        if (roles[i].split) {
-            char name[128];
-            snprintf(name, sizeof name, "%.100s_matmul", graph->nodes[i].name);
+        if (roles[i].inner) {
+            char name[QB_INNER_NAME];
+            qb_inner_name(&graph->nodes[i], roles[i].inner, name);
             const struct entry entry = {path, name, json_object_get(observers, name), roles[i].activations};
-            QB_TRY(read_entry(&entry, &table->product[i], err));
-            table->product_set[i] = true;
+            QB_TRY(read_entry(&entry, &table->inner[i], err));
+            table->inner_set[i] = true;
         }
     }
     return QB_OK;

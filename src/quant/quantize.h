@@ -28,7 +28,7 @@ enum qb_status qb_calibration_observe(struct qb_calibration *calibration, int no
 /* 1 when the scheme observes tensor `node` (so a runner need not produce the others): the input and every
  * CONV, DENSE and ADD; where a RELU is fused into it (scheme->fuse), the RELU's tensor in its place; nothing
  * for a CONV that is merged with an ADD (QB_FUSE_CONV_ADD). Other nodes inherit their source's scale and zero
- * point. */
+ * point. Also what inner tensors of layers are made of, and pools that join (roles.h). */
 int qb_calibration_wants(const struct qb_calibration *calibration, int node);
 /* At the end of a pass over all batches: 1 when the scheme's observer needs the same batches once more. */
 int qb_calibration_next_pass(struct qb_calibration *calibration);
@@ -39,9 +39,9 @@ void qb_calibration_free(struct qb_calibration *calibration);
 struct qb_qparams_table {
     struct qb_qparams *q; /* [graph->count] */
     bool *set;            /* [graph->count] */
-    /* The same of a DENSE's product without its bias, where that is a tensor (arithmetic ort, roles.h). */
-    struct qb_qparams *product;
-    bool *product_set;
+    /* The same of the inner tensors of layers (roles.h), by layer. */
+    struct qb_qparams *inner;
+    bool *inner_set;
 };
 /* All unset, in `arena`. */
 enum qb_status qb_qparams_table_make(size_t count, struct qb_arena *arena, struct qb_qparams_table *out,

@@ -49,18 +49,20 @@ static enum qb_status check_node(const struct qb_graph *graph, int i, struct qb_
 /* Longest way from the input to each node, and who reads it: the only reader, -1 for none, -2 for several. */
 struct shape {
     int depth, reader;
+    bool flat;          /* behind a dense layer */
     int maker;          /* of the tensor in the integer graph: the node that the RELU is fused into */
     bool named_float;   /* the scheme says that it is one of floats */
-    bool float_readers; /* everything that reads it works on floats */
+    bool float_readers; /* everything that reads it works on floats, or quantizes the image for itself */
 };
 
 static void measure(const struct qb_graph *graph, struct shape *shape)
 {
     for (int i = 0; i < graph->count; i++) {
-        shape[i] = (struct shape){.reader = -1};
+        shape[i] = (struct shape){.reader = -1, .flat = graph->nodes[i].op == QB_OP_DENSE};
         for (int s = 0; s < qb_op_sources(graph->nodes[i].op); s++) {
             struct shape *const from = &shape[graph->nodes[i].src[s]];
             from->reader = from->reader == -1 ? i : -2;
+            shape[i].flat |= from->flat;
             shape[i].depth = from->depth + 1 > shape[i].depth ? from->depth + 1 : shape[i].depth;
         }
     }
@@ -129,6 +131,11 @@ static enum qb_status take_exceptions(const struct qb_graph *graph, const struct
     return QB_OK;
 }
 
+static bool is_requantized(const struct qb_role *role)
+{
+    return role->inner == QB_INNER_PAD || role->inner == QB_INNER_FLATTEN;
+}
+
 /* Whether everything that reads a tensor of an emitted node works on floats. */
 static void find_float_readers(const struct qb_graph *graph, const struct qb_role *roles, struct shape *shape)
 {
@@ -139,7 +146,9 @@ static void find_float_readers(const struct qb_graph *graph, const struct qb_rol
         const bool merged =
             !roles[i].emitted && graph->nodes[i].op == QB_OP_CONV; /* its addition reads for it */
         for (int s = 0; (roles[i].emitted || merged) && s < qb_op_sources(graph->nodes[i].op); s++) {
-            shape[shape[graph->nodes[i].src[s]].maker].float_readers &= roles[i].f32;
+            const int maker = shape[graph->nodes[i].src[s]].maker;
+            shape[maker].float_readers &=
+                roles[i].f32 || (is_requantized(&roles[i]) && graph->nodes[maker].op == QB_OP_INPUT);
         }
     }
 }
@@ -191,10 +200,33 @@ static bool is_split(const struct qb_scheme *scheme, const struct qb_node *node)
     return false;
 }
 
+/* What prepare_fx adds. */
+static void prepare_fx(const struct qb_graph *graph, const struct shape *shape, struct qb_role *roles)
+{
+    for (int i = 0; i < graph->count; i++) {
+        const struct qb_node *const node = &graph->nodes[i];
+        const bool unequal = node->pad_t != node->pad_b || node->pad_l != node->pad_r;
+        if (node->op == QB_OP_CONV && unequal && !roles[i].f32) {
+            roles[i].inner = QB_INNER_PAD;
+        } else if (node->op == QB_OP_DENSE && !shape[node->src[0]].flat && !roles[i].f32) {
+            roles[i].inner = QB_INNER_FLATTEN;
+        }
+        roles[i].joins = node->op == QB_OP_AVGPOOL;
+    }
+}
+
+void qb_inner_name(const struct qb_node *layer, enum qb_inner inner, char out[QB_INNER_NAME])
+{
+    static const char *const suffixes[] = {
+        [QB_INNER_PRODUCT] = "matmul", [QB_INNER_PAD] = "pad", [QB_INNER_FLATTEN] = "flatten"};
+    snprintf(out, QB_INNER_NAME, "%.100s_%s", layer->name, suffixes[inner]);
+}
+
+/* Is there anything that floats could spread from? */
 static bool any_float(const struct qb_graph *graph, const struct qb_role *roles)
 {
     for (int i = 0; i < graph->count; i++) {
-        if (roles[i].f32) {
+        if (roles[i].f32 || is_requantized(&roles[i])) {
             return true;
         }
     }
@@ -236,6 +268,9 @@ enum qb_status qb_roles_plan(const struct qb_graph *graph, const struct qb_schem
         free(shape);
         return status;
     }
+    if (scheme->prepare == QB_PREPARE_FX) {
+        prepare_fx(graph, shape, roles);
+    }
     for (int i = 0; i < graph->count; i++) {
         const enum qb_op op = graph->nodes[i].op;
         /* linear + relu is in PyTorch's fusable list beside conv + relu. */
@@ -255,10 +290,15 @@ enum qb_status qb_roles_plan(const struct qb_graph *graph, const struct qb_schem
         }
     }
     for (int i = 0; i < graph->count; i++) {
-        roles[i].split = !roles[i].f32 && is_split(scheme, &graph->nodes[i]);
+        if (!roles[i].f32 && is_split(scheme, &graph->nodes[i])) {
+            roles[i].inner = QB_INNER_PRODUCT;
+        }
     }
     if (any_float(graph, roles)) {
         spread_floats(graph, shape, roles);
+    }
+    for (int i = 0; i < graph->count; i++) {
+        roles[i].joins = roles[i].joins && !roles[i].f32;
     }
     free(shape);
     return QB_OK;

@@ -249,6 +249,11 @@ static void test_errors(void **state)
         {"  reduce_range: true", "  eps: 1e999", ":8: activations.eps: expected a number, found '1e999'"},
         {"arithmetic: fbgemm\n", "arithmetic: fbgemm\naccumulate: int16\n",
          ":11: accumulate: expected one of exact, maddubs, maddubs_khwc, maddubs_pad4, found 'int16'"},
+        {"arithmetic: fbgemm\n", "prepare: graph\narithmetic: fbgemm\n",
+         ":10: prepare: expected one of eager, fx, found 'graph'"},
+        {"arithmetic: fbgemm\n", "prepare: fx\narithmetic: ort\n",
+         ":10: prepare: fx needs arithmetic: fbgemm or onednn, PyTorch's engines, which quantize a tensor a "
+         "second time; found arithmetic: ort"},
         {"arithmetic: fbgemm\n", "arithmetic: fbgemm\naccumulate: [exact]\n",
          ":11: accumulate: expected a text"},
         /* out of range */
@@ -364,7 +369,7 @@ static void test_other_documents(void **state)
         {"---\n...\n", NULL, ":2: expected a mapping with the keys name"},
         {"hello\n", NULL,
          ":1: expected a mapping with the keys name, reproduces, verified, compared, weights, activations, "
-         "fuse, arithmetic, accumulate, layers, refine, found 'hello'"},
+         "fuse, prepare, arithmetic, accumulate, layers, refine, found 'hello'"},
         {"[1, 2]\n", NULL, "found a list of 2"},
         {"{}\n", NULL, ":1: key 'name' is missing"},
     };

@@ -1,6 +1,7 @@
 /* The published counts through the installed program, on the real 10,000 test images. */
 #include "e2e.h"
 
+#include <math.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -189,6 +190,59 @@ static void golden_scales_give_the_golden_predictions(void **state)
     qb_npy_free(&logits);
 }
 
+/* Scales and zero points of the file that quantized() leaves are those of `path`, up to the last bits. */
+static void assert_scales(const char *path)
+{
+    json_t *const golden = json_load_file(path, 0, NULL);
+    struct e2e_result r = e2e_run(NULL, "inspect --model q.onnx --format json");
+    assert_int_equal(r.code, 0);
+    json_t *const root = json_loads(r.out, 0, NULL), *layer;
+    size_t i, compared = 0;
+    json_array_foreach(json_object_get(root, "layers"), i, layer)
+    {
+        const char *const name = json_string_value(json_object_get(layer, "name"));
+        const json_t *const want = json_object_get(json_object_get(golden, "observers"), name);
+        if (want) {
+            const double scale = strtod(json_string_value(json_object_get(want, "scale_hex")), NULL);
+            const double have = json_real_value(json_object_get(layer, "scale"));
+            assert_true(fabs(have - scale) <= 3e-7 * scale);
+            assert_int_equal(json_integer_value(json_object_get(layer, "zero_point")),
+                             json_integer_value(json_object_get(want, "zero_point")));
+            compared++;
+        }
+    }
+    assert_int_equal(compared, json_object_size(json_object_get(golden, "observers")));
+    json_decref(root);
+    json_decref(golden);
+    e2e_free(&r);
+}
+
+/* PyTorch's graph mode: its scales from own calibration, and from its scales its logits. */
+static void fx_scales_and_logits(void **state)
+{
+    (void)state;
+    e2e_require_data();
+    qbt_require_shared("models/mlperf-tiny/pretrainedResnet.h5");
+    const char *const path = qbt_source("tests/golden/torch_fx_fbgemm.json");
+    json_t *const golden = json_load_file(path, 0, NULL);
+    const char *const want = json_string_value(json_object_get(golden, "logits_sha256"));
+    char options[4200], sha256[QB_SHA256_HEX];
+    snprintf(options, sizeof options, "--qparams %s", path);
+    static const char *const engines[] = {"reference", "native", "onednn"};
+    for (size_t i = 0; i < sizeof engines / sizeof *engines; i++) {
+        if (strcmp(engines[i], "onednn") != 0 || qb_cpu_has(QB_ISA_AVX512VNNI)) {
+            assert_int_equal(quantized("fbgemm_fx", options, engines[i], sha256),
+                             json_integer_value(json_object_get(golden, "correct")));
+            assert_string_equal(sha256, want);
+        }
+    }
+    json_decref(golden);
+    if (qb_cpu_has(QB_ISA_AVX2)) {
+        assert_int_equal(quantized("fbgemm_fx", "", "native", NULL), 8674);
+        assert_scales(path);
+    }
+}
+
 static void uint8_is_refused_by_pytorch_and_replaced(void **state)
 {
     (void)state;
@@ -266,6 +320,7 @@ int main(void)
         cmocka_unit_test(text_shows_the_published_figure),
         cmocka_unit_test(own_calibration_gives_pytorchs_logits),
         cmocka_unit_test(golden_scales_give_the_golden_predictions),
+        cmocka_unit_test(fx_scales_and_logits),
         cmocka_unit_test(uint8_is_refused_by_pytorch_and_replaced),
         cmocka_unit_test(emulation_is_what_onednn_does),
         cmocka_unit_test(refined_and_mixed_schemes),

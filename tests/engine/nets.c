@@ -147,6 +147,12 @@ int net_avgpool(struct net *net, int src, int kh, int kw, int stride)
     return net->graph.count - 1;
 }
 
+int net_quantize(struct net *net, int src, float scale, int zero_point)
+{
+    append(net, QB_QOP_QUANTIZE, "quantize", net->nodes[src].dst, scale, zero_point)->src[0] = src;
+    return net->graph.count - 1;
+}
+
 int net_constant(struct net *net, int channels, float scale, int zero_point)
 {
     uint8_t *const codes = array(net, (size_t)channels, 1);
@@ -234,7 +240,9 @@ static int resnet8_conv(struct net *net, int src, int oc, int k, int stride, boo
                                .pad_b = pad,
                                .pad_r = pad,
                                .relu = relu,
-                               .zero_point = zero_points ? pick(net, 1, 254) : relu ? 0 : 117};
+                               .zero_point = zero_points ? pick(net, 1, 254)
+                                             : relu      ? 0
+                                                         : 117};
     return net_conv(net, &c);
 }
 
@@ -452,7 +460,8 @@ static void expect_avgpool(const struct net *net, const struct qb_qnode *n, cons
 
 static bool has_own_scale(const struct qb_qnode *n)
 {
-    return n->op == QB_QOP_INPUT || n->op == QB_QOP_CONV || n->op == QB_QOP_DENSE || n->op == QB_QOP_ADD;
+    return n->op == QB_QOP_INPUT || n->op == QB_QOP_CONV || n->op == QB_QOP_DENSE || n->op == QB_QOP_ADD ||
+           n->op == QB_QOP_QUANTIZE;
 }
 
 void net_narrow(struct net *net)
@@ -503,6 +512,11 @@ void net_expect(const struct net *net, const uint8_t *image, uint8_t *codes[NET_
                 const float code = net->graph.arithmetic == QB_ARITHMETIC_ORT ? (float)src0[i] / n->q.scale
                                                                               : (float)src0[i] * inverse;
                 dst[i] = (uint8_t)limit(nearbyint((double)code) + n->q.zero_point, 0, 255);
+            } else if (n->op == QB_QOP_QUANTIZE) {
+                const struct qb_qparams from = net->nodes[n->src[0]].q;
+                const float real = from.scale * (float)(src0[i] - from.zero_point);
+                const float code = fmaf(real, inverse, (float)n->q.zero_point);
+                dst[i] = (uint8_t)limit(nearbyint((double)code), 0, 255);
             } else if (n->op == QB_QOP_CONSTANT) {
                 dst[i] = n->codes[i];
             } else if (n->op == QB_QOP_RELU && !qb_qparams_equal(&n->q, &net->nodes[n->src[0]].q)) {

@@ -36,6 +36,8 @@ int net_dense(struct net *net, int src, int oc, bool per_tensor, int zero_point)
 int net_add(struct net *net, int src0, int src1, bool relu, float scale, int zero_point);
 int net_relu(struct net *net, int src);
 int net_avgpool(struct net *net, int src, int kh, int kw, int stride);
+/* Arithmetics that requantize: codes of another scale and zero point. */
+int net_quantize(struct net *net, int src, float scale, int zero_point);
 /* Arithmetics with constants: random codes; the product with src1, which may be a constant (as net_add's). */
 int net_constant(struct net *net, int channels, float scale, int zero_point);
 int net_mul(struct net *net, int src0, int src1, float scale, int zero_point);
@@ -61,8 +63,8 @@ enum net_mixed {
 };
 void net_mixed(struct net *net, enum qb_arithmetic arithmetic, uint32_t seed);
 
-/* The shapes and additions of ResNet8 for 32 x 32 x 3, random weights; zero points as in arithmetic fbgemm, or
- * random ones. */
+/* The shapes and additions of ResNet8 for 32 x 32 x 3, random weights; zero points as in arithmetic fbgemm,
+ * or random ones. */
 void net_resnet8(struct net *net, enum qb_arithmetic arithmetic, uint32_t seed, bool zero_points);
 
 /* Random pixels in which 0 and 255 are common. malloc'd. */

@@ -105,6 +105,10 @@ static void traits(void **state)
     refused(QB_EINPUT, "node conv: the arithmetic of the graph wants no integer bias");
     net_free(&net);
     net_mixed(&net, QB_ARITHMETIC_ORT, 3);
+    n[NET_RELU].op = QB_QOP_QUANTIZE;
+    refused(QB_EUNSUPPORTED,
+            "node relu: it quantizes the codes of conv once more, which arithmetic ort does not have");
+    n[NET_RELU].op = QB_QOP_RELU;
     enum { FACTOR = NET_DENSE + 1, PRODUCT, ADDEND, LAST };
     spoil(&n[PRODUCT].src[0], FACTOR, "node mul: source 0 is a constant");
     spoil(&n[FACTOR].dst.h, 2, "node constant: a constant of 2x1x10");

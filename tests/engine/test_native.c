@@ -125,6 +125,9 @@ static void random_net(struct net *net, uint32_t seed)
         } else if (kind < 93 && qb_arithmetic_traits(arithmetic)->constants &&
                    net->graph.count < NET_NODES - 4) {
             random_constant(net, node);
+        } else if (kind < 90 && qb_arithmetic_traits(arithmetic)->requantizes) {
+            const float scale = net->nodes[node].q.scale;
+            net_quantize(net, node, chance(net, 50) ? scale * 0.99F : scale * 1.7F, zero_point(net));
         } else {
             const int whole = chance(net, 30);
             const int pool = whole ? net_avgpool(net, node, s.h, s.w, 1)

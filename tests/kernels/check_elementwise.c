@@ -9,6 +9,7 @@
 #include "kernels/avgpool/avgpool.h"
 #include "kernels/mul/mul.h"
 #include "kernels/quantize/quantize.h"
+#include "kernels/recode/recode.h"
 #include "kernels/relu/relu.h"
 
 enum { CASES = 800 };
@@ -127,6 +128,29 @@ static int check_relu(enum qb_isa isa, int number, struct qb_rng *rng)
     return failed;
 }
 
+static int check_recode(enum qb_isa isa, int number, struct qb_rng *rng)
+{
+    const size_t rows = (size_t)draw(rng, 1, 4), bytes = (size_t)draw(rng, 1, 200);
+    const size_t src_pitch = bytes + (size_t)PICK(rng, 0, 7), dst_pitch = bytes + (size_t)PICK(rng, 0, 61);
+    uint8_t table[256];
+    fill_codes(table, sizeof table, FILL_RANDOM, rng);
+    struct guarded src = codes((rows - 1) * src_pitch + bytes, number, rng),
+                   want = marked((rows - 1) * dst_pitch + bytes, number, rng),
+                   got = marked(want.bytes, number, rng);
+    qb_recode_impls[0]->run(table, rows, bytes, src.data, src_pitch, want.data, dst_pitch);
+    qb_recode_select(isa)->run(table, rows, bytes, src.data, src_pitch, got.data, dst_pitch);
+    int failed = same("recode", number, &got, &want);
+    qb_recode_select(isa)->run(table, rows, bytes, src.data, src_pitch, src.data, src_pitch);
+    for (size_t y = 0; y < rows && !failed; y++) {
+        failed = memcmp(src.data + y * src_pitch, want.data + y * dst_pitch, bytes) != 0 &&
+                 check_failed("recode in place", 0, 0, 0);
+    }
+    guarded_free(&src);
+    guarded_free(&want);
+    guarded_free(&got);
+    return failed;
+}
+
 static int check_avgpool(enum qb_isa isa, int number, struct qb_rng *rng)
 {
     struct qb_pool p = {.kh = draw(rng, 1, 8),
@@ -195,8 +219,8 @@ int main(int argc, char **argv)
     int failed = 0;
     for (int number = 0; number < CASES && !failed; number++) {
         failed = check_add(isa, number, &rng) || check_mul(isa, number, &rng) ||
-                 check_relu(isa, number, &rng) || check_avgpool(isa, number, &rng) ||
-                 check_quantize(isa, number, &rng);
+                 check_relu(isa, number, &rng) || check_recode(isa, number, &rng) ||
+                 check_avgpool(isa, number, &rng) || check_quantize(isa, number, &rng);
     }
     printf("%d cases each%s\n", CASES, failed ? ", FAILED" : "");
     return failed;

@@ -183,6 +183,11 @@ static void refusals(void **state)
     qbt_error(qb_sensitivity_measure(q->graph, q->qgraph, &q->set, 1, 1, NULL, &s, &err), QB_EUNSUPPORTED,
               &err, "layer elsewhere has no counterpart");
     node->name = "conv_1";
+    struct qb_qnode *const pool = &q->qgraph->nodes[qb_qgraph_find(q->qgraph, "avgpool")];
+    pool->op = QB_QOP_QUANTIZE;
+    qbt_error(qb_sensitivity_measure(q->graph, q->qgraph, &q->set, 1, 1, NULL, &s, &err), QB_EUNSUPPORTED,
+              &err, "node avgpool quantizes add_2 once more");
+    pool->op = QB_QOP_AVGPOOL;
     qb_interrupt(); /* last: it stays */
     qbt_error(qb_sensitivity_measure(q->graph, q->qgraph, &q->set, 1, 1, NULL, &s, &err), QB_EINTERRUPTED,
               &err, "interrupted after 0 of 1 images");

@@ -134,10 +134,11 @@ struct qb_qparams_table qbt_numbered_qparams(const struct qb_graph *graph, const
     struct qb_qparams_table table;
     qbt_ok(qb_qparams_table_make(count, graph->arena, &table, &err), &err);
     for (int i = 0; i < graph->count; i++) {
-        table.set[i] = table.product_set[i] = qb_calibration_wants(calibration, i);
+        table.set[i] = qb_calibration_wants(calibration, i);
+        table.inner_set[i] = true;
         table.q[i] =
             (struct qb_qparams){0.0625f * (float)(i + 1), i + 1, scheme->activations.dtype, 0, 127, 0};
-        table.product[i] =
+        table.inner[i] =
             (struct qb_qparams){0.05f * (float)(i + 1), i + 2, scheme->activations.dtype, 0, 127, 0};
     }
     qb_calibration_free(calibration);

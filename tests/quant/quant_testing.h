@@ -30,8 +30,8 @@ int qbt_node(const struct qb_graph *graph, const char *name);
 /* PyTorch's fbgemm scheme, fused. */
 struct qb_scheme qbt_fbgemm(void);
 
-/* Every tensor that `scheme` observes set to scale 1/16 (i + 1), zero point i + 1, i the float node's index.
- */
+/* Every tensor that `scheme` observes set to scale 1/16 (i + 1), zero point i + 1, i the float node's index;
+ * inner tensors to 1/20 (i + 1), i + 2. */
 struct qb_qparams_table qbt_numbered_qparams(const struct qb_graph *graph, const struct qb_scheme *scheme);
 
 #endif

@@ -14,12 +14,14 @@ static const char *name_of(const struct qb_graph *graph, int node)
 }
 
 /* `want`: three words a node: its name, tensor, weights. */
-static void check(unsigned fuse, enum qb_arithmetic arithmetic, const char *const want[][3], size_t count)
+static void check_prepared(enum qb_prepare prepare, unsigned fuse, enum qb_arithmetic arithmetic,
+                           const char *const want[][3], size_t count)
 {
     struct qb_graph *const graph = qbt_resnet8();
     struct qb_scheme scheme = qbt_fbgemm();
     scheme.fuse = fuse;
     scheme.arithmetic = arithmetic;
+    scheme.prepare = prepare;
     struct qb_qgraph *const q = qbt_quantized(graph, &scheme);
     struct qb_origin *const origin = calloc((size_t)q->count, sizeof *origin);
     assert_non_null(origin);
@@ -36,6 +38,21 @@ static void check(unsigned fuse, enum qb_arithmetic arithmetic, const char *cons
     free(origin);
     qb_qgraph_free(q);
     qb_arena_destroy(graph->arena);
+}
+
+static void check(unsigned fuse, enum qb_arithmetic arithmetic, const char *const want[][3], size_t count)
+{
+    check_prepared(QB_PREPARE_EAGER, fuse, arithmetic, want, count);
+}
+
+static void quantized_again(void **state)
+{
+    (void)state;
+    static const char *const want[][3] = {{"conv_3_pad", "relu_2", "none"},
+                                          {"conv_6_pad", "relu_4", "none"},
+                                          {"dense_flatten", "avgpool", "none"},
+                                          {"conv_3", "relu_3", "conv_3"}};
+    check_prepared(QB_PREPARE_FX, QB_FUSE_CONV_RELU | QB_FUSE_ADD_RELU, QB_ARITHMETIC_FBGEMM, want, 4);
 }
 
 static void fused(void **state)
@@ -94,6 +111,7 @@ static void strangers(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(fused), cmocka_unit_test(unfused),
-                                       cmocka_unit_test(merged), cmocka_unit_test(strangers)};
+                                       cmocka_unit_test(merged), cmocka_unit_test(quantized_again),
+                                       cmocka_unit_test(strangers)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

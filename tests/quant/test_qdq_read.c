@@ -369,13 +369,35 @@ static void one_tensor_with_and_without_relu(void **state)
     qb_qgraph_free(q);
 }
 
+/* The image has two more scales, one of them three times; readers share what is equal. */
+static struct file scales_changed(void)
+{
+    struct file f = begin();
+    const char *const x = pair(&f, "one", "x", 1.0f, 0);
+    const char *const a = pair(&f, "a", conv(&f, "a", pair(&f, "two", x, 1.5f, 0)), 2.0f, 10);
+    const char *const b = pair(&f, "b", conv(&f, "b", pair(&f, "three", x, 1.5f, 7)), 2.0f, 10);
+    const char *const c = pair(&f, "c", conv(&f, "c", pair(&f, "four", x, 1.5f, 0)), 2.0f, 10);
+    const char *const sum = pair(&f, "sum", op(&f, "Add", "sum", a, b), 2.0f, 10);
+    tail(&f, pair(&f, "last", op(&f, "Add", "last", sum, c), 2.0f, 10));
+    return f;
+}
+
 static void scale_changed_on_the_way(void **state)
 {
     (void)state;
-    struct file f = begin();
-    const char *const x = pair(&f, "two", pair(&f, "one", "x", 1.0f, 0), 1.5f, 0);
-    tail(&f, pair(&f, "a", conv(&f, "a", x), 2.0f, 10));
-    refused(&f, QB_EUNSUPPORTED, "node 'one.dq' (DequantizeLinear)", "again");
+    struct file f = scales_changed();
+    struct qb_qgraph *const q = understood(&f, QB_ARITHMETIC_ONEDNN);
+    assert_operators(q, "input quantize conv quantize conv add conv add avgpool dense");
+    assert_string_equal(q->nodes[1].name, "quantize_input");
+    assert_string_equal(q->nodes[3].name, "quantize_input_2");
+    assert_true(q->nodes[3].q.scale == 1.5f && q->nodes[3].q.zero_point == 7);
+    assert_int_equal(q->nodes[6].src[0], 1);
+    qb_qgraph_free(q);
+    struct qb_error err;
+    struct qb_qgraph *none = NULL;
+    f = scales_changed();
+    qbt_error(read_file(&f, "y", QB_ARITHMETIC_ORT, &none, &err), QB_EUNSUPPORTED, &err,
+              "node 'one.dq' (DequantizeLinear): its values are quantized again");
 }
 
 /* image -> a (pair) -> b -> sum with a. */

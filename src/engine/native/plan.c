@@ -280,7 +280,7 @@ static enum qb_status make_relu(struct qb_native_maker *m, int node, int src, st
     return QB_OK;
 }
 
-/* A ReLU with a scale or zero point of its own: `packed` is the code of every code. */
+/* A ReLU with a scale or zero point of its own, a QUANTIZE of codes: `packed` is the code of every code. */
 static enum qb_status make_recode(struct qb_native_maker *m, int node, struct qb_native_step *step,
                                   struct qb_error *err)
 {
@@ -288,10 +288,10 @@ static enum qb_status make_recode(struct qb_native_maker *m, int node, struct qb
     if (!table) {
         return err->status;
     }
-    qb_relu_table(m->graph, node, table);
+    qb_code_table(m->graph, node, table);
     step->src[0] = m->graph->nodes[node].src[0];
     step->packed = table;
-    step->run = &qb_recode_ref;
+    step->run = qb_recode_select(m->plan->isa);
     return QB_OK;
 }
 
@@ -308,7 +308,7 @@ static enum qb_status make_step(struct qb_native_maker *m, int node, struct qb_n
     const struct qb_native_fusion *const f = &m->fusions[node];
     const enum qb_qop op = m->graph->nodes[f->base].op;
     *step = (struct qb_native_step){.op = op, .node = node, .src = {-1, -1}};
-    if (qb_is_float_layer(&m->graph->nodes[node])) {
+    if (qb_is_float_layer(m->graph, node)) {
         return qb_native_make_floats(m, node, step, err);
     }
     if (f->conv >= 0) {
@@ -327,8 +327,8 @@ static enum qb_status make_step(struct qb_native_maker *m, int node, struct qb_n
     }
     case QB_QOP_AVGPOOL: return make_pool(m, node, step, err);
     case QB_QOP_MUL: return make_mul(m, node, step, err);
+    case QB_QOP_QUANTIZE: return make_recode(m, node, step, err);
     case QB_QOP_CONSTANT: /* no step */
-    case QB_QOP_QUANTIZE:
     case QB_QOP_DEQUANTIZE: break;
     }
     return QB_OK;
@@ -483,6 +483,7 @@ void qb_native_plan_step(const struct qb_native_plan *plan, const struct qb_nati
             ->run(s->args, rows, bytes, from, a->pitch, second, b->pitch, to, dst->pitch);
         break;
     case QB_QOP_RELU:
+    case QB_QOP_QUANTIZE:
         if (s->packed) {
             ((const struct qb_recode_impl *)s->run)
                 ->run(s->packed, rows, bytes, from, a->pitch, to, dst->pitch);
@@ -493,7 +494,6 @@ void qb_native_plan_step(const struct qb_native_plan *plan, const struct qb_nati
         break;
     case QB_QOP_AVGPOOL: ((const struct qb_avgpool_impl *)s->run)->run(s->args, from, to); break;
     case QB_QOP_CONSTANT:
-    case QB_QOP_QUANTIZE:
     case QB_QOP_DEQUANTIZE: break;
     }
 }

@@ -132,12 +132,12 @@ static enum qb_status cut(struct qb_native_plan *plan, enum axis axis, struct ra
     case QB_QOP_ADD:
     case QB_QOP_MUL:
     case QB_QOP_RELU:
+    case QB_QOP_QUANTIZE:
         for (int i = 0; i < 2; i++) {
             part->from[i] += part->src[i] >= 0 ? first * plan->tensors[part->src[i]].pitch : 0;
         }
         break;
     case QB_QOP_CONSTANT:
-    case QB_QOP_QUANTIZE:
     case QB_QOP_DEQUANTIZE: break;
     }
     part->rows = range.count;

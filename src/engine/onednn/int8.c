@@ -4,7 +4,7 @@
  * Fused: scales, zero points, bias, ReLU and residual inside the primitive, and oneDNN's average pooling;
  * nodes for which oneDNN has no fast primitive of that kind (dense layers whose source has a zero point),
  * weights with zero points and tensors of fewer than 8 bits, which it does not know, run the exact way.
- * INPUT, RELU and ADD (oneDNN's has no zero points) are our own code in both.
+ * INPUT, RELU, ADD (oneDNN's has no zero points) and QUANTIZE are our own code in both.
  *
  * Fused results equal arithmetic `onednn` bit for bit (tests/engine/test_onednn_int8.c), and claim so; in a
  * graph of another arithmetic they are an approximation. */
@@ -274,7 +274,7 @@ static void build_node(struct builder *b, int node)
     const struct qb_qnode *n = &b->graph->nodes[node];
     const uint8_t *src0 = n->op == QB_QOP_INPUT ? NULL : b->tensors[n->src[0]];
     b->tensors[node] = qb_dnnl_buffer(b->list, qb_shape_count(n->dst), qb_qnode_element(n));
-    if (qb_is_float_layer(n)) {
+    if (qb_is_float_layer(b->graph, node)) {
         build_float(b, node);
         return;
     }
@@ -291,7 +291,7 @@ static void build_node(struct builder *b, int node)
         break;
     case QB_QOP_RELU: qb_dnnl_own_relu(b->list, b->graph, node, src0, b->tensors[node]); break;
     case QB_QOP_AVGPOOL: build_avgpool(b, node); break;
-    case QB_QOP_QUANTIZE:
+    case QB_QOP_QUANTIZE: qb_dnnl_own_recode(b->list, b->graph, node, src0, b->tensors[node]); break;
     case QB_QOP_DEQUANTIZE: break; /* built above */
     case QB_QOP_MUL:
     case QB_QOP_CONSTANT: break; /* of arithmetics that are refused */

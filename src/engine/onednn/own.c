@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "engine/onednn/library.h"
+#include "kernels/recode/recode.h"
 
 struct input {
     const uint8_t *const *images;
@@ -240,6 +241,33 @@ void qb_dnnl_own_relu(struct qb_dnnl_list *list, const struct qb_qgraph *graph, 
     if (s) {
         *s = (struct relu){src, dst, (uint8_t)graph->nodes[node].q.zero_point};
         qb_dnnl_add_own(list, run_relu, s, count, node, dst, count);
+    }
+}
+
+struct recode {
+    const struct qb_recode_impl *impl;
+    const uint8_t *src;
+    uint8_t *dst;
+    uint8_t table[256];
+};
+
+static void run_recode(const void *state, size_t begin, size_t end)
+{
+    const struct recode *s = state;
+    s->impl->run(s->table, 1, end - begin, s->src + begin, 0, s->dst + begin, 0);
+}
+
+void qb_dnnl_own_recode(struct qb_dnnl_list *list, const struct qb_qgraph *graph, int node,
+                        const uint8_t *src, uint8_t *dst)
+{
+    static const enum qb_isa caps[QB_SIMD_COUNT] = {
+        [QB_SIMD_BASE] = QB_ISA_REF, [QB_SIMD_AVX2] = QB_ISA_AVX2, [QB_SIMD_AVX512] = QB_ISA_AVX512VNNI};
+    const size_t count = qb_shape_count(graph->nodes[node].dst);
+    struct recode *s = qb_dnnl_array(list, 1, sizeof *s);
+    if (s) {
+        *s = (struct recode){.impl = qb_recode_select(caps[qb_dnnl_simd()]), .src = src, .dst = dst};
+        qb_code_table(graph, node, s->table);
+        qb_dnnl_add_own(list, run_recode, s, count, node, dst, count);
     }
 }
 

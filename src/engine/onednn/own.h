@@ -27,6 +27,9 @@ void qb_dnnl_own_add(struct qb_dnnl_list *list, const struct qb_qgraph *graph, i
                      const uint8_t *src1, uint8_t *dst);
 void qb_dnnl_own_relu(struct qb_dnnl_list *list, const struct qb_qgraph *graph, int node, const uint8_t *src,
                       uint8_t *dst);
+/* QUANTIZE of codes. */
+void qb_dnnl_own_recode(struct qb_dnnl_list *list, const struct qb_qgraph *graph, int node,
+                        const uint8_t *src, uint8_t *dst);
 void qb_dnnl_own_avgpool(struct qb_dnnl_list *list, const struct qb_qgraph *graph, int node,
                          const uint8_t *src, uint8_t *dst);
 /* dst = src: the residual of a fused addition where its tensor must survive. */

@@ -199,10 +199,18 @@ void qb_quantize_run(enum qb_arithmetic arithmetic, const struct qb_qparams *q, 
     }
 }
 
-void qb_relu_table(const struct qb_qgraph *graph, int node, uint8_t table[256])
+void qb_code_table(const struct qb_qgraph *graph, int node, uint8_t table[256])
 {
     const struct qb_qnode *const n = &graph->nodes[node];
     const struct qb_qparams *const src = &graph->nodes[n->src[0]].q;
+    if (n->op == QB_QOP_QUANTIZE) {
+        float values[256];
+        for (int code = 0; code < 256; code++) {
+            values[code] = qb_dequantize(src, (uint8_t)code);
+        }
+        qb_quantize_run(graph->arithmetic, &n->q, values, 256, table);
+        return;
+    }
     const bool same = qb_qparams_equal(src, &n->q);
     for (int code = 0; code < 256; code++) {
         table[code] = same ? (uint8_t)(code > src->zero_point ? code : src->zero_point)

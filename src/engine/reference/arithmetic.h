@@ -66,7 +66,8 @@
  *   INPUT        dst = sat(rha((float)p / s) + z), rha() rounds half away from zero
  *
  * All: RELU within one scale and zero point is max(src, z); logits and DEQUANTIZE are s * (float)(code - z);
- * QUANTIZE is INPUT of any float. Float nodes are those of the float network (f32_sums.h).
+ * QUANTIZE is INPUT of any float, of codes INPUT of what DEQUANTIZE makes of them. Float nodes are those of
+ * the float network (f32_sums.h).
  */
 #ifndef QB_ENGINE_REFERENCE_ARITHMETIC_H
 #define QB_ENGINE_REFERENCE_ARITHMETIC_H
@@ -165,8 +166,8 @@ void qb_input_table(enum qb_arithmetic arithmetic, const struct qb_qparams *q, u
 /* QUANTIZE. */
 void qb_quantize_run(enum qb_arithmetic arithmetic, const struct qb_qparams *q, const float *src,
                      size_t count, uint8_t *dst);
-/* RELU: the code of every code. */
-void qb_relu_table(const struct qb_qgraph *graph, int node, uint8_t table[256]);
+/* RELU, and QUANTIZE of codes: the code of every code. */
+void qb_code_table(const struct qb_qgraph *graph, int node, uint8_t table[256]);
 
 static inline float qb_dequantize(const struct qb_qparams *q, uint8_t code)
 {

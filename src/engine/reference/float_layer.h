@@ -17,10 +17,11 @@ struct qb_float_layer {
     struct qb_float_weights weights;
 };
 
-/* Whether node `node` is one of those: f32, or QUANTIZE. */
-static inline bool qb_is_float_layer(const struct qb_qnode *node)
+/* Whether node `node` is one of those: f32, or QUANTIZE of floats. */
+static inline bool qb_is_float_layer(const struct qb_qgraph *graph, int node)
 {
-    return node->f32 || node->op == QB_QOP_QUANTIZE;
+    const struct qb_qnode *const n = &graph->nodes[node];
+    return n->f32 || (n->op == QB_QOP_QUANTIZE && !qb_is_recoding(graph, node));
 }
 
 /* The node as one of a float graph: geometry, weights and bias. */

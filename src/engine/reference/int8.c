@@ -36,8 +36,8 @@ struct layer {
     struct qb_add *add;            /* ADD */
     struct qb_mul mul;             /* MUL */
     struct qb_avgpool pool;        /* AVGPOOL */
-    uint8_t *relu;                 /* RELU: the code of every code */
-    struct qb_float_layer *floats; /* f32 and QUANTIZE, in place of the others */
+    uint8_t *table;                /* RELU, QUANTIZE of codes: the code of every code */
+    struct qb_float_layer *floats; /* qb_is_float_layer, in place of the others */
 };
 
 struct net {
@@ -174,13 +174,13 @@ static void forward(const struct qb_runner *runner, const uint8_t *image, void *
                      (size_t)n->dst.c, dst);
             break;
         case QB_QOP_RELU:
+        case QB_QOP_QUANTIZE:
             for (size_t k = 0; k < count; k++) {
-                dst[k] = layer->relu[src0[k]];
+                dst[k] = layer->table[src0[k]];
             }
             break;
         case QB_QOP_AVGPOOL: run_avgpool(graph, n, &layer->pool, src0, dst); break;
         case QB_QOP_CONSTANT: memcpy(dst, n->codes, count); break;
-        case QB_QOP_QUANTIZE:
         case QB_QOP_DEQUANTIZE: break; /* floats */
         }
         qb_runner_step(runner, i);
@@ -267,7 +267,7 @@ static enum qb_status make_net(const struct qb_qgraph *graph, struct qb_runner *
         struct layer *const layer = &net->layers[i];
         counts[i] = qb_shape_count(n->dst);
         bytes[i] = counts[i] * qb_qnode_element(n);
-        if (qb_is_float_layer(n)) {
+        if (qb_is_float_layer(graph, i)) {
             layer->floats = qb_runner_array(runner, 1, sizeof *layer->floats, err);
             if (!layer->floats) {
                 return err->status;
@@ -283,12 +283,12 @@ static enum qb_status make_net(const struct qb_qgraph *graph, struct qb_runner *
             qb_mul_init(graph, i, &layer->mul);
         } else if (n->op == QB_QOP_AVGPOOL) {
             qb_avgpool_init(graph, i, &layer->pool);
-        } else if (n->op == QB_QOP_RELU) {
-            layer->relu = qb_runner_array(runner, 256, 1, err);
-            if (!layer->relu) {
+        } else if (n->op == QB_QOP_RELU || n->op == QB_QOP_QUANTIZE) {
+            layer->table = qb_runner_array(runner, 256, 1, err);
+            if (!layer->table) {
                 return err->status;
             }
-            qb_relu_table(graph, i, layer->relu);
+            qb_code_table(graph, i, layer->table);
         } else if (n->op == QB_QOP_CONV || n->op == QB_QOP_DENSE) {
             QB_TRY(make_conv(graph, i, runner, &layer->conv, err));
             const size_t padded = round_up(layer->conv.padded_count),
