@@ -8,6 +8,8 @@ const struct qb_observer_ops *const qb_observers[] = {
     &qb_observer_moving_average_minmax,
     &qb_observer_per_channel_minmax,
     &qb_observer_histogram,
+    &qb_observer_histogram_2_0,
+    &qb_observer_histogram_2_4,
     &qb_observer_mean_minmax,
     &qb_observer_trt_percentile,
     &qb_observer_trt_entropy,

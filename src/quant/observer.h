@@ -90,12 +90,12 @@ static inline float qb_spec_eps(const struct qb_observer_spec *spec)
 }
 
 extern const struct qb_observer_ops qb_observer_minmax, qb_observer_moving_average_minmax,
-    qb_observer_per_channel_minmax, qb_observer_histogram, qb_observer_mean_minmax,
-    qb_observer_trt_percentile, qb_observer_trt_entropy, qb_observer_trt_mse, qb_observer_ort_percentile,
-    qb_observer_ort_percentile_absolute, qb_observer_ort_entropy, qb_observer_ncnn_kl, qb_observer_ncnn_aciq,
-    qb_observer_aciq_gauss, qb_observer_aciq_laplace, qb_observer_aimet_sqnr, qb_observer_mse,
-    qb_observer_per_channel_trt_percentile, qb_observer_per_channel_trt_mse,
-    qb_observer_per_channel_ncnn_aciq, qb_observer_per_channel_aciq_gauss,
+    qb_observer_per_channel_minmax, qb_observer_histogram, qb_observer_histogram_2_0,
+    qb_observer_histogram_2_4, qb_observer_mean_minmax, qb_observer_trt_percentile, qb_observer_trt_entropy,
+    qb_observer_trt_mse, qb_observer_ort_percentile, qb_observer_ort_percentile_absolute,
+    qb_observer_ort_entropy, qb_observer_ncnn_kl, qb_observer_ncnn_aciq, qb_observer_aciq_gauss,
+    qb_observer_aciq_laplace, qb_observer_aimet_sqnr, qb_observer_mse, qb_observer_per_channel_trt_percentile,
+    qb_observer_per_channel_trt_mse, qb_observer_per_channel_ncnn_aciq, qb_observer_per_channel_aciq_gauss,
     qb_observer_per_channel_aciq_laplace, qb_observer_per_channel_aimet_sqnr, qb_observer_per_channel_mse;
 
 #endif

@@ -9,19 +9,9 @@
 #include "quant/observer.h"
 #include "quant/observer_histogram.h"
 
-struct histogram {
-    struct qb_observer base;
-    int bins;
-    float min, max;    /* +inf, -inf before the first value */
-    float *hist;       /* [bins] */
-    float *update;     /* [bins] counts of the newest batch */
-    float *merged;     /* [bins] takes turns with hist */
-    uint32_t *scratch; /* QB_HISTC_SCRATCH(bins) */
-};
-
-static void destroy(struct qb_observer *observer)
+void qb_histogram_destroy(struct qb_observer *observer)
 {
-    struct histogram *const o = (struct histogram *)observer;
+    struct qb_histogram *const o = (struct qb_histogram *)observer;
     if (o) {
         free(o->hist);
         free(o->update);
@@ -31,42 +21,32 @@ static void destroy(struct qb_observer *observer)
     }
 }
 
-static enum qb_status create(const struct qb_observer_spec *spec, size_t channels, struct qb_observer **out,
-                             struct qb_error *err)
+enum qb_status qb_histogram_create(const struct qb_observer_ops *ops, const struct qb_observer_spec *spec,
+                                   size_t channels, struct qb_observer **out, struct qb_error *err)
 {
     const size_t bins = (size_t)qb_spec_bins(spec);
-    struct histogram *const o = malloc(sizeof *o);
+    struct qb_histogram *const o = malloc(sizeof *o);
     if (!o) {
         return qb_fail_memory(err, sizeof *o);
     }
-    *o = (struct histogram){.base = {&qb_observer_histogram, channels},
-                            .bins = (int)bins,
-                            .min = INFINITY,
-                            .max = -INFINITY,
-                            .hist = calloc(bins, sizeof(float)),
-                            .update = calloc(bins, sizeof(float)),
-                            .merged = calloc(bins, sizeof(float)),
-                            .scratch = calloc(QB_HISTC_SCRATCH(bins), sizeof(uint32_t))};
+    *o = (struct qb_histogram){.base = {ops, channels},
+                               .bins = (int)bins,
+                               .min = INFINITY,
+                               .max = -INFINITY,
+                               .hist = calloc(bins, sizeof(float)),
+                               .update = calloc(bins, sizeof(float)),
+                               .merged = calloc(bins, sizeof(float)),
+                               .scratch = calloc(QB_HISTC_SCRATCH(bins), sizeof(uint32_t))};
     if (!o->hist || !o->update || !o->merged || !o->scratch) {
-        destroy(&o->base);
+        qb_histogram_destroy(&o->base);
         return qb_fail_memory(err, bins * 28);
     }
     *out = &o->base;
     return QB_OK;
 }
 
-static void observe_finite(struct histogram *o, const float *values, size_t count, float min, float max)
+void qb_histogram_turn(struct qb_histogram *o, float min, float max)
 {
-    if (o->min > o->max) {
-        o->min = min;
-        o->max = max;
-        qb_histc(values, count, o->bins, min, max, o->scratch, o->hist);
-        return;
-    }
-    min = o->min < min ? o->min : min;
-    max = o->max > max ? o->max : max;
-    qb_histc(values, count, o->bins, min, max, o->scratch, o->update);
-    qb_histogram_merge(o->hist, o->min, o->max, o->update, min, max, o->bins, o->scratch, o->merged);
     float *const old = o->hist;
     o->hist = o->merged;
     o->merged = old;
@@ -74,17 +54,19 @@ static void observe_finite(struct histogram *o, const float *values, size_t coun
     o->max = max;
 }
 
-static enum qb_status observe(struct qb_observer *observer, const float *values, size_t count,
-                              struct qb_error *err)
+enum qb_status qb_histogram_observe(struct qb_observer *observer, const float *values, size_t count,
+                                    void (*take)(struct qb_histogram *o, const float *values, size_t count,
+                                                 float min, float max),
+                                    struct qb_error *err)
 {
-    struct histogram *const o = (struct histogram *)observer;
+    struct qb_histogram *const o = (struct qb_histogram *)observer;
     if (count == 0) {
         return QB_OK;
     }
     float min, max;
     QB_TRY(qb_extrema(values, count, &min, &max, err));
     if (min > -INFINITY && max < INFINITY) {
-        observe_finite(o, values, count, min, max);
+        take(o, values, count, min, max);
         return QB_OK;
     }
     /* PyTorch leaves infinities out with a warning: they would make every bin infinitely wide. */
@@ -102,16 +84,17 @@ static enum qb_status observe(struct qb_observer *observer, const float *values,
     if (n) {
         status = qb_extrema(finite, n, &min, &max, err);
         if (status == QB_OK) {
-            observe_finite(o, finite, n, min, max);
+            take(o, finite, n, min, max);
         }
     }
     free(finite);
     return status;
 }
 
-static enum qb_status range(const struct qb_observer *observer, float *min, float *max, struct qb_error *err)
+enum qb_status qb_histogram_range(const struct qb_observer *observer, float *min, float *max,
+                                  struct qb_error *err)
 {
-    const struct histogram *const o = (const struct histogram *)observer;
+    const struct qb_histogram *const o = (const struct qb_histogram *)observer;
     if (o->min > o->max) {
         return qb_fail(err, QB_EINPUT,
                        "the observer has seen no finite value; at least one calibration image is needed");
@@ -121,10 +104,37 @@ static enum qb_status range(const struct qb_observer *observer, float *min, floa
 
 const float *qb_observer_histogram_state(const struct qb_observer *observer, float *min, float *max)
 {
-    const struct histogram *const o = (const struct histogram *)observer;
+    const struct qb_histogram *const o = (const struct qb_histogram *)observer;
     *min = o->min;
     *max = o->max;
     return o->hist;
+}
+
+static enum qb_status create(const struct qb_observer_spec *spec, size_t channels, struct qb_observer **out,
+                             struct qb_error *err)
+{
+    return qb_histogram_create(&qb_observer_histogram, spec, channels, out, err);
+}
+
+static void take(struct qb_histogram *o, const float *values, size_t count, float min, float max)
+{
+    if (o->min > o->max) {
+        o->min = min;
+        o->max = max;
+        qb_histc(values, count, o->bins, min, max, o->scratch, o->hist);
+        return;
+    }
+    min = o->min < min ? o->min : min;
+    max = o->max > max ? o->max : max;
+    qb_histc(values, count, o->bins, min, max, o->scratch, o->update);
+    qb_histogram_merge(o->hist, o->min, o->max, o->update, min, max, o->bins, o->scratch, o->merged);
+    qb_histogram_turn(o, min, max);
+}
+
+static enum qb_status observe(struct qb_observer *observer, const float *values, size_t count,
+                              struct qb_error *err)
+{
+    return qb_histogram_observe(observer, values, count, take, err);
 }
 
 const struct qb_observer_ops qb_observer_histogram = {
@@ -133,6 +143,6 @@ const struct qb_observer_ops qb_observer_histogram = {
     .twice_behind_fused_relu = true,
     .create = create,
     .observe = observe,
-    .range = range,
-    .destroy = destroy,
+    .range = qb_histogram_range,
+    .destroy = qb_histogram_destroy,
 };
