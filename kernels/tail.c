@@ -42,7 +42,8 @@ void qb_tail_quicken(struct qb_tail *tail)
     const float conv = (float)((double)t.conv_scale * t.dst_inverse),
                 res = (float)((double)t.res_scale * t.dst_inverse);
     /* fma(s, q, s * -z): the offset of the residual, and what the convolution's own offset leaves over. */
-    const double offset = (double)t.res_offset * t.dst_inverse;
+    const double zero = (double)t.conv_scale * t.own_zero_point; /* of y, where y is a code */
+    const double offset = (t.res_offset - zero) * t.dst_inverse;
     for (int i = 0; i < OFFSETS; i++) {
         for (int n = 0; n < NEAR * NEAR; n++) {
             const double nudge = (double)((i + 1) / 2) * (i % 2 ? 1.0 : -1.0) * 0x1p-20;

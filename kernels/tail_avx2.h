@@ -37,8 +37,28 @@ QB_INLINE __m256i qb_tail256_fixed(const struct qb_tail *t, __m256i acc, size_t 
     return _mm256_sub_epi32(code, _mm256_cmpeq_epi32(x, _mm256_load_si256(patch)));
 }
 
-/* Channels k .. k + 7 up to rne. `form` is a constant where this is inlined. Two roundings where tail.h has
- * two: no FMA there. */
+/* v of the other rules. Two roundings where tail.h has two: no FMA there. */
+QB_INLINE __m256 qb_tail256_v(enum qb_tail_form form, const struct qb_tail *t, __m256i acc, size_t k,
+                              const uint8_t *res)
+{
+    const __m256 a = _mm256_cvtepi32_ps(acc), bia = _mm256_load_ps(t->bia + k),
+                 scale = _mm256_load_ps(t->scale + k);
+    if (qb_form_onednn(form)) {
+        const __m256 scaled = form >= QB_FORM_APART ? _mm256_mul_ps(a, _mm256_set1_ps(t->acc_scale)) : a;
+        __m256 s = _mm256_add_ps(_mm256_mul_ps(scaled, scale), bia);
+        if (qb_form_sums(form)) {
+            const __m256 y = _mm256_sub_ps(qb_tail256_res(res), _mm256_set1_ps((float)t->res_zero_point));
+            s = _mm256_fmadd_ps(_mm256_set1_ps(t->res_scale), y, s);
+        }
+        s = _mm256_mul_ps(s, _mm256_set1_ps(t->own_inverse));
+        return _mm256_add_ps(s, _mm256_set1_ps(t->own_zero_point));
+    }
+    const __m256 sum = form < QB_FORM_TENSOR ? _mm256_add_ps(a, bia)
+                                             : _mm256_fmadd_ps(bia, _mm256_set1_ps(t->bia_factor), a);
+    return _mm256_mul_ps(sum, scale);
+}
+
+/* Channels k .. k + 7 up to rne. `form` is a constant where this is inlined. */
 QB_INLINE __m256i qb_tail256_value(enum qb_tail_form form, const struct qb_tail *t, __m256i acc, size_t k,
                                    const uint8_t *res)
 {
@@ -54,27 +74,15 @@ QB_INLINE __m256i qb_tail256_value(enum qb_tail_form form, const struct qb_tail 
         return _mm256_cvtps_epi32(
             _mm256_fmadd_ps(_mm256_set1_ps(t->quick_conv), _mm256_cvtepi32_ps(y), other));
     }
-    const __m256 a = _mm256_cvtepi32_ps(acc), bia = _mm256_load_ps(t->bia + k),
-                 scale = _mm256_load_ps(t->scale + k);
-    if (form == QB_FORM_ONEDNN || form == QB_FORM_ONEDNN_SUM) {
-        __m256 v = _mm256_add_ps(_mm256_mul_ps(a, scale), bia);
-        if (form == QB_FORM_ONEDNN_SUM) {
-            const __m256 y = _mm256_sub_ps(qb_tail256_res(res), _mm256_set1_ps((float)t->res_zero_point));
-            v = _mm256_fmadd_ps(_mm256_set1_ps(t->res_scale), y, v);
-        }
-        v = _mm256_mul_ps(v, _mm256_set1_ps(t->dst_inverse));
-        return _mm256_cvtps_epi32(_mm256_add_ps(v, _mm256_set1_ps((float)t->zero_point)));
-    }
-    const __m256 sum = form < QB_FORM_TENSOR ? _mm256_add_ps(a, bia)
-                                             : _mm256_fmadd_ps(bia, _mm256_set1_ps(t->bia_factor), a);
-    __m256 v = _mm256_mul_ps(sum, scale);
-    if (form == QB_FORM_FBGEMM || form == QB_FORM_TENSOR) {
+    const __m256 v = qb_tail256_v(form, t, acc, k, res);
+    if (!qb_form_adds(form)) {
         return _mm256_cvtps_epi32(v);
     }
-    v = _mm256_min_ps(_mm256_max_ps(v, _mm256_set1_ps(t->conv_low)), _mm256_set1_ps(t->conv_high));
-    const __m256 y = _mm256_round_ps(v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC),
+    const __m256 own =
+        _mm256_min_ps(_mm256_max_ps(v, _mm256_set1_ps(t->conv_low)), _mm256_set1_ps(t->conv_high));
+    const __m256 y = _mm256_round_ps(own, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC),
                  r = qb_tail256_res(res);
-    if (form == QB_FORM_FBGEMM_ADD || form == QB_FORM_TENSOR_ADD) {
+    if (form == QB_FORM_FBGEMM_ADD || form == QB_FORM_TENSOR_ADD || form == QB_FORM_APART_ADD) {
         const __m256 other =
             _mm256_fmadd_ps(_mm256_set1_ps(t->quick_res), r, _mm256_set1_ps(t->quick_offset));
         return _mm256_cvtps_epi32(_mm256_fmadd_ps(_mm256_set1_ps(t->quick_conv), y, other));

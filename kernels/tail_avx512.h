@@ -71,6 +71,26 @@ QB_INLINE __m512i qb_tail512_fixed(const struct qb_tail *t, __m512i acc, struct 
     return _mm512_mask_add_epi32(code, _mm512_cmpeq_epi32_mask(x, b.patch), code, ones);
 }
 
+/* v of the other rules. Two roundings where tail.h has two: no FMA there. */
+QB_INLINE __m512 qb_tail512_v(enum qb_tail_form form, const struct qb_tail *t, __m512i acc,
+                              struct qb_tail512_block b, const uint8_t *res)
+{
+    const __m512 a = _mm512_cvtepi32_ps(acc);
+    if (qb_form_onednn(form)) {
+        const __m512 scaled = form >= QB_FORM_APART ? _mm512_mul_ps(a, _mm512_set1_ps(t->acc_scale)) : a;
+        __m512 s = _mm512_add_ps(_mm512_mul_ps(scaled, b.scale), b.bia);
+        if (qb_form_sums(form)) {
+            const __m512 y = _mm512_sub_ps(qb_tail512_res(res), _mm512_set1_ps((float)t->res_zero_point));
+            s = _mm512_fmadd_ps(_mm512_set1_ps(t->res_scale), y, s);
+        }
+        s = _mm512_mul_ps(s, _mm512_set1_ps(t->own_inverse));
+        return _mm512_add_ps(s, _mm512_set1_ps(t->own_zero_point));
+    }
+    const __m512 sum = form < QB_FORM_TENSOR ? _mm512_add_ps(a, b.bia)
+                                             : _mm512_fmadd_ps(b.bia, _mm512_set1_ps(t->bia_factor), a);
+    return _mm512_mul_ps(sum, b.scale);
+}
+
 /* One vector up to rne. `form` is a constant where this is inlined. */
 QB_INLINE __m512i qb_tail512_value(enum qb_tail_form form, const struct qb_tail *t, __m512i acc,
                                    struct qb_tail512_block b, const uint8_t *res)
@@ -87,25 +107,13 @@ QB_INLINE __m512i qb_tail512_value(enum qb_tail_form form, const struct qb_tail 
         return _mm512_cvtps_epi32(
             _mm512_fmadd_ps(_mm512_set1_ps(t->quick_conv), _mm512_cvtepi32_ps(y), other));
     }
-    const __m512 a = _mm512_cvtepi32_ps(acc);
-    if (form == QB_FORM_ONEDNN || form == QB_FORM_ONEDNN_SUM) {
-        __m512 v = _mm512_add_ps(_mm512_mul_ps(a, b.scale), b.bia);
-        if (form == QB_FORM_ONEDNN_SUM) {
-            const __m512 y = _mm512_sub_ps(qb_tail512_res(res), _mm512_set1_ps((float)t->res_zero_point));
-            v = _mm512_fmadd_ps(_mm512_set1_ps(t->res_scale), y, v);
-        }
-        v = _mm512_mul_ps(v, _mm512_set1_ps(t->dst_inverse));
-        return _mm512_cvtps_epi32(_mm512_add_ps(v, _mm512_set1_ps((float)t->zero_point)));
-    }
-    const __m512 sum = form < QB_FORM_TENSOR ? _mm512_add_ps(a, b.bia)
-                                             : _mm512_fmadd_ps(b.bia, _mm512_set1_ps(t->bia_factor), a);
-    const __m512 v = _mm512_mul_ps(sum, b.scale);
-    if (form == QB_FORM_FBGEMM || form == QB_FORM_TENSOR) {
+    const __m512 v = qb_tail512_v(form, t, acc, b, res);
+    if (!qb_form_adds(form)) {
         return _mm512_cvtps_epi32(v);
     }
     const __m512 y = qb_tail512_conv_code(v, _mm512_set1_ps(t->conv_low), _mm512_set1_ps(t->conv_high)),
                  r = qb_tail512_res(res);
-    if (form == QB_FORM_FBGEMM_ADD || form == QB_FORM_TENSOR_ADD) {
+    if (form == QB_FORM_FBGEMM_ADD || form == QB_FORM_TENSOR_ADD || form == QB_FORM_APART_ADD) {
         const __m512 other =
             _mm512_fmadd_ps(_mm512_set1_ps(t->quick_res), r, _mm512_set1_ps(t->quick_offset));
         return _mm512_cvtps_epi32(_mm512_fmadd_ps(_mm512_set1_ps(t->quick_conv), y, other));

@@ -48,16 +48,24 @@ static inline int32_t qb_tail_fixed(const struct qb_tail *t, int32_t acc, int k)
     return (int32_t)qb_tail_rne(fmaf((float)x, t->scale[k], bia)) + (x == t->patch[k]);
 }
 
+/* v of the other rules. */
+static inline float qb_tail_v(const struct qb_tail *t, int32_t acc, int k, uint8_t res)
+{
+    if (t->rule == QB_TAIL_ONEDNN || t->rule == QB_TAIL_ONEDNN_APART) {
+        const float a = t->rule == QB_TAIL_ONEDNN_APART ? (float)acc * t->acc_scale : (float)acc;
+        const float s = a * t->scale[k] + t->bia[k];
+        const float sum =
+            t->residual == QB_TAIL_SUM ? fmaf(t->res_scale, (float)(res - t->res_zero_point), s) : s;
+        return sum * t->own_inverse + t->own_zero_point;
+    }
+    const float sum =
+        t->rule == QB_TAIL_FBGEMM ? (float)acc + t->bia[k] : fmaf(t->bia[k], t->bia_factor, (float)acc);
+    return sum * t->scale[k];
+}
+
 /* One accumulator of channel k; res is not looked at without a residual. */
 static inline uint8_t qb_tail_ref(const struct qb_tail *t, int32_t acc, int k, uint8_t res)
 {
-    if (t->rule == QB_TAIL_ONEDNN) {
-        float v = (float)acc * t->scale[k] + t->bia[k];
-        if (t->residual == QB_TAIL_SUM) {
-            v = fmaf(t->res_scale, (float)(res - t->res_zero_point), v);
-        }
-        return qb_tail_code(v * t->dst_inverse + (float)t->zero_point, 0, t->low);
-    }
     if (t->rule == QB_TAIL_FIXED) {
         const float code = (float)qb_tail_fixed(t, acc, k);
         return t->residual == QB_TAIL_NONE
@@ -65,10 +73,8 @@ static inline uint8_t qb_tail_ref(const struct qb_tail *t, int32_t acc, int k, u
                    : qb_tail_code(qb_tail_quick(t, fminf(fmaxf(code, t->conv_low), t->conv_high), res),
                                   t->zero_point, t->low);
     }
-    const float sum =
-        t->rule == QB_TAIL_FBGEMM ? (float)acc + t->bia[k] : fmaf(t->bia[k], t->bia_factor, (float)acc);
-    const float v = sum * t->scale[k];
-    if (t->residual == QB_TAIL_NONE) {
+    const float v = qb_tail_v(t, acc, k, res);
+    if (t->residual != QB_TAIL_ADD) {
         return qb_tail_code(v, t->zero_point, t->low);
     }
     const float y = fminf(fmaxf(qb_tail_rne(v), t->conv_low), t->conv_high);

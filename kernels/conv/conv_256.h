@@ -76,10 +76,8 @@ QB_INLINE void qb_codes256(enum qb_tail_form form, const struct qb_run256 *r, co
                            size_t k, struct qb_at256 *at)
 {
     const struct qb_tail *const tail = &r->conv->tail;
-    const bool residual =
-        form != QB_FORM_FBGEMM && form != QB_FORM_TENSOR && form != QB_FORM_ONEDNN && form != QB_FORM_FIXED;
-    const __m256i zero_point =
-                      _mm256_set1_epi16((short)(tail->rule == QB_TAIL_ONEDNN ? 0 : tail->zero_point)),
+    const bool residual = qb_form_reads(form);
+    const __m256i zero_point = _mm256_set1_epi16((short)tail->zero_point),
                   low = _mm256_set1_epi8((char)tail->low);
     uint8_t *const dst = at->dst + k;
     const uint8_t *res = residual ? r->res + at->res + k : NULL;
@@ -121,6 +119,10 @@ static struct qb_at256 qb_finish256_any(const struct qb_run256 *r, const __m256i
             break;
         case QB_FORM_ONEDNN: qb_codes256(QB_FORM_ONEDNN, r, acc + 2 * p, two, k, &at); break;
         case QB_FORM_ONEDNN_SUM: qb_codes256(QB_FORM_ONEDNN_SUM, r, acc + 2 * p, two, k, &at); break;
+        case QB_FORM_APART: qb_codes256(QB_FORM_APART, r, acc + 2 * p, two, k, &at); break;
+        case QB_FORM_APART_SUM: qb_codes256(QB_FORM_APART_SUM, r, acc + 2 * p, two, k, &at); break;
+        case QB_FORM_APART_ADD: qb_codes256(QB_FORM_APART_ADD, r, acc + 2 * p, two, k, &at); break;
+        case QB_FORM_APART_ADD_LONG: qb_codes256(QB_FORM_APART_ADD_LONG, r, acc + 2 * p, two, k, &at); break;
         case QB_FORM_FIXED: qb_codes256(QB_FORM_FIXED, r, acc + 2 * p, two, k, &at); break;
         case QB_FORM_FIXED_ADD: qb_codes256(QB_FORM_FIXED_ADD, r, acc + 2 * p, two, k, &at); break;
         case QB_FORM_COUNT: break;
@@ -160,6 +162,9 @@ QB_INLINE struct qb_at256 qb_finish256(const struct qb_run256 *r, const __m256i 
         case QB_FORM_FBGEMM_ADD: return qb_finish256_as(QB_FORM_FBGEMM_ADD, r, acc, at, P, k);
         case QB_FORM_ONEDNN: return qb_finish256_as(QB_FORM_ONEDNN, r, acc, at, P, k);
         case QB_FORM_ONEDNN_SUM: return qb_finish256_as(QB_FORM_ONEDNN_SUM, r, acc, at, P, k);
+        case QB_FORM_APART: return qb_finish256_as(QB_FORM_APART, r, acc, at, P, k);
+        case QB_FORM_APART_SUM: return qb_finish256_as(QB_FORM_APART_SUM, r, acc, at, P, k);
+        case QB_FORM_APART_ADD: return qb_finish256_as(QB_FORM_APART_ADD, r, acc, at, P, k);
         default: break;
         }
     }

@@ -68,8 +68,7 @@ QB_INLINE void put(struct kind kind, const struct qb_amx_tail *t, const __m512i 
                    uint8_t *dst)
 {
     const struct qb_tail *const tail = t->tail;
-    const __m512i zero_point =
-                      _mm512_set1_epi16((short)(tail->rule == QB_TAIL_ONEDNN ? 0 : tail->zero_point)),
+    const __m512i zero_point = _mm512_set1_epi16((short)tail->zero_point),
                   low = _mm512_set1_epi8((char)tail->low);
     QB_UNROLL
     for (int i = 0; i < 2; i++) {
@@ -223,6 +222,10 @@ VALUES(add_long, QB_FORM_FBGEMM_ADD_LONG)
 VALUES(tensor_add_long, QB_FORM_TENSOR_ADD_LONG)
 VALUES(onednn, QB_FORM_ONEDNN)
 VALUES(onednn_sum, QB_FORM_ONEDNN_SUM)
+VALUES(apart, QB_FORM_APART)
+VALUES(apart_sum, QB_FORM_APART_SUM)
+VALUES(apart_add, QB_FORM_APART_ADD)
+VALUES(apart_add_long, QB_FORM_APART_ADD_LONG)
 VALUES(fixed, QB_FORM_FIXED)
 VALUES(fixed_add, QB_FORM_FIXED_ADD)
 
@@ -261,6 +264,10 @@ qb_amx_unit_fn *qb_amx_unit(const struct qb_conv *c, int blocks)
     case QB_FORM_TENSOR_ADD_LONG: return tensor_add_long[two];
     case QB_FORM_ONEDNN: return onednn[two];
     case QB_FORM_ONEDNN_SUM: return onednn_sum[two];
+    case QB_FORM_APART: return apart[two];
+    case QB_FORM_APART_SUM: return apart_sum[two];
+    case QB_FORM_APART_ADD: return apart_add[two];
+    case QB_FORM_APART_ADD_LONG: return apart_add_long[two];
     case QB_FORM_FIXED: return fixed[two];
     case QB_FORM_FIXED_ADD: return fixed_add[two];
     case QB_FORM_COUNT: break;

@@ -153,13 +153,11 @@ QB_INLINE void finish_here(enum qb_tail_form form, bool plain, const struct job 
                            size_t y, struct place at, int P, int Q)
 {
     const struct qb_tail *const tail = &j->conv->tail;
-    const bool onednn = form == QB_FORM_ONEDNN || form == QB_FORM_ONEDNN_SUM;
-    const bool residual =
-        form != QB_FORM_FBGEMM && form != QB_FORM_TENSOR && form != QB_FORM_ONEDNN && form != QB_FORM_FIXED;
+    const bool residual = qb_form_reads(form), inside = qb_form_onednn(form) && !qb_form_adds(form);
     const struct qb_tail512_block b[2] = {qb_tail512_load(form, tail, at.block * QB_BLOCK),
                                           qb_tail512_load(form, tail, (at.block + (size_t)Q - 1) * QB_BLOCK)};
-    const __m512i zero_point = _mm512_set1_epi16((short)(onednn ? 0 : tail->zero_point)),
-                  low = _mm512_set1_epi8((char)tail->low);
+    const __m512i zero_point = _mm512_set1_epi16((short)(inside ? 0 : tail->zero_point)), /* 0 by constant */
+        low = _mm512_set1_epi8((char)tail->low);
     uint8_t *const dst = dst_at(j, y, at);
     const uint8_t *const res = residual ? res_at(j, y, at) : NULL;
     QB_REPEAT_4(i, P * Q / 4, {
@@ -193,6 +191,9 @@ QB_INLINE bool finish_full(const struct job *j, const __m512i *acc, size_t y, st
     case QB_FORM_TENSOR_ADD: finish_here(QB_FORM_TENSOR_ADD, false, j, acc, y, at, P, Q); return true;
     case QB_FORM_ONEDNN: finish_here(QB_FORM_ONEDNN, false, j, acc, y, at, P, Q); return true;
     case QB_FORM_ONEDNN_SUM: finish_here(QB_FORM_ONEDNN_SUM, false, j, acc, y, at, P, Q); return true;
+    case QB_FORM_APART: finish_here(QB_FORM_APART, false, j, acc, y, at, P, Q); return true;
+    case QB_FORM_APART_SUM: finish_here(QB_FORM_APART_SUM, false, j, acc, y, at, P, Q); return true;
+    case QB_FORM_APART_ADD: finish_here(QB_FORM_APART_ADD, false, j, acc, y, at, P, Q); return true;
     case QB_FORM_FIXED: finish_here(QB_FORM_FIXED, false, j, acc, y, at, P, Q); return true;
     case QB_FORM_FIXED_ADD: finish_here(QB_FORM_FIXED_ADD, false, j, acc, y, at, P, Q); return true;
     default: return false;
@@ -207,8 +208,7 @@ QB_INLINE void finish_any(enum qb_tail_form form, const struct job *j, const __m
     const struct qb_conv *const c = j->conv;
     const struct qb_tail *const tail = &c->tail;
     const bool residual = tail->residual != QB_TAIL_NONE;
-    const __m512i zero_point =
-                      _mm512_set1_epi16((short)(tail->rule == QB_TAIL_ONEDNN ? 0 : tail->zero_point)),
+    const __m512i zero_point = _mm512_set1_epi16((short)tail->zero_point),
                   low = _mm512_set1_epi8((char)tail->low);
     const struct qb_tail512_block b = qb_tail512_load(form, tail, at.block * QB_BLOCK);
     uint8_t *const dst = dst_at(j, y, at);
@@ -245,6 +245,10 @@ static void finish_general(const struct job *j, const __m512i *acc, size_t y, st
         case QB_FORM_TENSOR_ADD_LONG: finish_any(QB_FORM_TENSOR_ADD_LONG, j, acc, blocks, y, at, P); break;
         case QB_FORM_ONEDNN: finish_any(QB_FORM_ONEDNN, j, acc, blocks, y, at, P); break;
         case QB_FORM_ONEDNN_SUM: finish_any(QB_FORM_ONEDNN_SUM, j, acc, blocks, y, at, P); break;
+        case QB_FORM_APART: finish_any(QB_FORM_APART, j, acc, blocks, y, at, P); break;
+        case QB_FORM_APART_SUM: finish_any(QB_FORM_APART_SUM, j, acc, blocks, y, at, P); break;
+        case QB_FORM_APART_ADD: finish_any(QB_FORM_APART_ADD, j, acc, blocks, y, at, P); break;
+        case QB_FORM_APART_ADD_LONG: finish_any(QB_FORM_APART_ADD_LONG, j, acc, blocks, y, at, P); break;
         case QB_FORM_FIXED: finish_any(QB_FORM_FIXED, j, acc, blocks, y, at, P); break;
         case QB_FORM_FIXED_ADD: finish_any(QB_FORM_FIXED_ADD, j, acc, blocks, y, at, P); break;
         case QB_FORM_COUNT: break;

@@ -36,7 +36,9 @@ static const struct argp_option option_list[] = {
     {"batch-size", OPT_BATCH, "N", 0, "images a run of the engine (default 50)", 0},
     {"impl", OPT_IMPL, "NAME", 0, "oneDNN implementation: default, fastest, or a part of a name", 0},
     {"arithmetic", 'a', "NAME", 0,
-     "of a quantized file that does not say: ort (default, ONNX Runtime's), fbgemm, onednn or tflite", 0},
+     "of a quantized file that does not say: ort (default, ONNX Runtime's), fbgemm, onednn, onednn_3_12, "
+     "torch_onednn, torch_x86 or tflite",
+     0},
     {"accumulate", OPT_ACCUMULATE, "HOW", 0,
      "instead of what the file says: exact, or as on a CPU without VNNI, saturating: maddubs (pairs as in "
      "the "

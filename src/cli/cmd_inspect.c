@@ -17,7 +17,9 @@ static const struct argp_option option_list[] = {
     {"model", 'm', "FILE", 0,
      "an ONNX model (float, QDQ or QOperator), a Keras .h5 or a .tflite file; required", 0},
     {"arithmetic", 'a', "NAME", 0,
-     "of a quantized file that does not say: ort (default, ONNX Runtime's), fbgemm, onednn or tflite", 0},
+     "of a quantized file that does not say: ort (default, ONNX Runtime's), fbgemm, onednn, onednn_3_12, "
+     "torch_onednn, torch_x86 or tflite",
+     0},
     {"format", 'f', "FORMAT", 0, "text (default) or json", 0},
     {0},
 };

@@ -32,7 +32,9 @@ static const struct argp_option option_list[] = {
      "cap of the instruction set: ref, avx2, avxvnni, avx512vnni, amx (default: best, or $QB_ISA)", 0},
     {"impl", 'I', "NAME", 0, "oneDNN implementation: default, fastest, or a part of a name", 0},
     {"arithmetic", 'a', "NAME", 0,
-     "of a quantized file that does not say: ort (default, ONNX Runtime's), fbgemm, onednn or tflite", 0},
+     "of a quantized file that does not say: ort (default, ONNX Runtime's), fbgemm, onednn, onednn_3_12, "
+     "torch_onednn, torch_x86 or tflite",
+     0},
     {"seconds", OPT_SECONDS, "S", 0, "how long to measure (default 2)", 0},
     {"data-dir", 'd', "DIR", 0, "folder with CIFAR-10", 0},
     {"format", 'f', "FORMAT", 0, "text (default) or json", 0},

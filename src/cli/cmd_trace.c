@@ -24,7 +24,9 @@ static const struct argp_option option_list[] = {
     {"image", 'n', "N|FILE", 0, "the index of a test image, or a .npy file, uint8 [h, w, c]; required", 0},
     {"output", 'o', "DIR", 0, "the folder to make; required", 0},
     {"arithmetic", 'a', "NAME", 0,
-     "of a quantized file that does not say: ort (default, ONNX Runtime's), fbgemm, onednn or tflite", 0},
+     "of a quantized file that does not say: ort (default, ONNX Runtime's), fbgemm, onednn, onednn_3_12, "
+     "torch_onednn, torch_x86 or tflite",
+     0},
     {"accumulate", OPT_ACCUMULATE, "HOW", 0,
      "exact, maddubs, maddubs_khwc or maddubs_pad4, as in `qbench evaluate`", 0},
     {0},

@@ -8,9 +8,9 @@
 #include "config/internal.h"
 
 static const char *const arithmetic_names[QB_ARITHMETIC_COUNT] = {
-    [QB_ARITHMETIC_FBGEMM] = "fbgemm",
-    [QB_ARITHMETIC_ONEDNN] = "onednn",
-    [QB_ARITHMETIC_ORT] = "ort",
+    [QB_ARITHMETIC_FBGEMM] = "fbgemm",           [QB_ARITHMETIC_ONEDNN] = "onednn",
+    [QB_ARITHMETIC_ONEDNN_3_12] = "onednn_3_12", [QB_ARITHMETIC_TORCH_ONEDNN] = "torch_onednn",
+    [QB_ARITHMETIC_TORCH_X86] = "torch_x86",     [QB_ARITHMETIC_ORT] = "ort",
     [QB_ARITHMETIC_TFLITE] = "tflite",
 };
 
@@ -107,6 +107,11 @@ int qb_arithmetic_parse(const char *name, enum qb_arithmetic *out)
     return 0;
 }
 
+bool qb_arithmetic_fuses_add(enum qb_arithmetic arithmetic)
+{
+    return arithmetic == QB_ARITHMETIC_ONEDNN || arithmetic == QB_ARITHMETIC_ONEDNN_3_12;
+}
+
 const char *qb_accumulate_name(enum qb_accumulate accumulate)
 {
     return accumulate_names[accumulate];
@@ -115,7 +120,8 @@ const char *qb_accumulate_name(enum qb_accumulate accumulate)
 int qb_accumulate_parse(const char *name, enum qb_arithmetic arithmetic, enum qb_accumulate *out)
 {
     if (strcmp(name, "maddubs") == 0) {
-        *out = arithmetic == QB_ARITHMETIC_ONEDNN ? QB_ACCUMULATE_MADDUBS_PAD4 : QB_ACCUMULATE_MADDUBS_KHWC;
+        const bool onednn = qb_arithmetic_fuses_add(arithmetic) || arithmetic == QB_ARITHMETIC_TORCH_ONEDNN;
+        *out = onednn ? QB_ACCUMULATE_MADDUBS_PAD4 : QB_ACCUMULATE_MADDUBS_KHWC;
         return 1;
     }
     for (int i = 0; i < QB_ACCUMULATE_COUNT; i++) {

@@ -18,6 +18,9 @@ const char *qb_dtype_name(enum qb_dtype dtype);
 enum qb_arithmetic {
     QB_ARITHMETIC_FBGEMM,
     QB_ARITHMETIC_ONEDNN,
+    QB_ARITHMETIC_ONEDNN_3_12,
+    QB_ARITHMETIC_TORCH_ONEDNN,
+    QB_ARITHMETIC_TORCH_X86,
     QB_ARITHMETIC_ORT,
     QB_ARITHMETIC_TFLITE,
     QB_ARITHMETIC_COUNT
@@ -25,6 +28,8 @@ enum qb_arithmetic {
 const char *qb_arithmetic_name(enum qb_arithmetic arithmetic);
 /* 1 and *out when `name` is one. */
 int qb_arithmetic_parse(const char *name, enum qb_arithmetic *out);
+/* Convolutions of these may add a residual in their float tail: QB_FUSE_CONV_ADD. */
+bool qb_arithmetic_fuses_add(enum qb_arithmetic arithmetic);
 
 /* How the products of CONV and DENSE are summed. `exact`: in int32. The others emulate vpmaddubsw, which
  * libraries use on x86 CPUs without VNNI: two neighbouring products are added and clamped to int16 before
@@ -58,7 +63,7 @@ enum {
     QB_FUSE_CONV_RELU =
         1,                /* the observer sees the tensor after ReLU; the convolution's clamp does the ReLU */
     QB_FUSE_ADD_RELU = 2, /* the same for residual additions */
-    QB_FUSE_CONV_ADD = 4, /* the addition happens in the convolution's float tail (arithmetic onednn only) */
+    QB_FUSE_CONV_ADD = 4, /* the addition happens in the convolution's float tail (qb_arithmetic_fuses_add) */
 };
 
 /* Which tensors are observed and get scales of their own, by PyTorch's rules (src/quant/roles.h): those of

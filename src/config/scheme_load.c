@@ -112,11 +112,11 @@ static enum qb_status check(const struct qb_yaml *doc, const struct qb_raw_schem
     }
     QB_TRY(check_observer(doc, "weights", &raw->weights, err));
     QB_TRY(check_observer(doc, "activations", &raw->activations, err));
-    if ((raw->fuse & QB_FUSE_CONV_ADD) && raw->arithmetic != QB_ARITHMETIC_ONEDNN) {
+    if ((raw->fuse & QB_FUSE_CONV_ADD) && !qb_arithmetic_fuses_add((enum qb_arithmetic)raw->arithmetic)) {
         return qb_yaml_fail(
             doc, err, "fuse",
-            "conv_add needs arithmetic: onednn, because fbgemm requantizes before every addition; "
-            "found arithmetic: %s",
+            "conv_add needs arithmetic: onednn or onednn_3_12, because the others requantize before every "
+            "addition; found arithmetic: %s",
             qb_arithmetic_name((enum qb_arithmetic)raw->arithmetic));
     }
     if (raw->prepare && *raw->prepare == QB_PREPARE_FX && raw->arithmetic != QB_ARITHMETIC_FBGEMM &&

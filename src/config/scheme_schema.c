@@ -16,6 +16,9 @@ static const cyaml_strval_t refinements[] = {
 };
 static const cyaml_strval_t arithmetics[] = {{"fbgemm", QB_ARITHMETIC_FBGEMM},
                                              {"onednn", QB_ARITHMETIC_ONEDNN},
+                                             {"onednn_3_12", QB_ARITHMETIC_ONEDNN_3_12},
+                                             {"torch_onednn", QB_ARITHMETIC_TORCH_ONEDNN},
+                                             {"torch_x86", QB_ARITHMETIC_TORCH_X86},
                                              {"ort", QB_ARITHMETIC_ORT},
                                              {"tflite", QB_ARITHMETIC_TFLITE}};
 _Static_assert(CYAML_ARRAY_LEN(arithmetics) == QB_ARITHMETIC_COUNT,

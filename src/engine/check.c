@@ -337,9 +337,10 @@ static enum qb_status check_traits(const struct qb_qgraph *graph, const struct q
                                    const struct qb_arithmetic_traits *traits, struct qb_error *err)
 {
     const char *const arithmetic = qb_arithmetic_name(graph->arithmetic);
-    if (n->fused_add && (n->op != QB_QOP_CONV || !traits->fused_add)) {
+    if (n->fused_add && (n->op != QB_QOP_CONV || !qb_arithmetic_fuses_add(graph->arithmetic))) {
         return qb_fail(err, QB_EINPUT,
-                       "node %s: a fused addition needs a convolution under arithmetic onednn", n->name);
+                       "node %s: a fused addition needs a convolution under arithmetic onednn or onednn_3_12",
+                       n->name);
     }
     if ((n->op == QB_QOP_MUL || n->op == QB_QOP_CONSTANT) && !traits->constants) {
         return qb_fail(err, QB_EUNSUPPORTED, "node %s: arithmetic %s has no %s", n->name, arithmetic,

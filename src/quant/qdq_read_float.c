@@ -72,8 +72,9 @@ static bool merges(const struct qb_qdq_reader *r, int add, int conv)
 {
     const struct qb_node *const node = &r->graph->nodes[add];
     const int other = node->src[0] == conv ? node->src[1] : node->src[0];
-    return node->op == QB_OP_ADD && r->graph->nodes[conv].op == QB_OP_CONV && r->traits->fused_add &&
-           r->graph->nodes[other].op == QB_OP_DEQUANTIZE && ends_in_codes(r, add);
+    return node->op == QB_OP_ADD && r->graph->nodes[conv].op == QB_OP_CONV &&
+           qb_arithmetic_fuses_add(r->out->arithmetic) && r->graph->nodes[other].op == QB_OP_DEQUANTIZE &&
+           ends_in_codes(r, add);
 }
 
 /* Do the readers of node `i` see what it computes as codes? They are QUANTIZE, a ReLU in front of such, or

@@ -22,13 +22,29 @@ const char *qb_qop_name(enum qb_qop op)
     return "unknown";
 }
 
+#define OWN(name) .conv = QB_ARITHMETIC_##name, .dense = QB_ARITHMETIC_##name, .rest = QB_ARITHMETIC_##name
+
 const struct qb_arithmetic_traits *qb_arithmetic_traits(enum qb_arithmetic arithmetic)
 {
     static const struct qb_arithmetic_traits traits[QB_ARITHMETIC_COUNT] = {
-        [QB_ARITHMETIC_FBGEMM] = {.requantizes = true},
-        [QB_ARITHMETIC_ONEDNN] = {.fused_add = true, .requantizes = true},
-        [QB_ARITHMETIC_ORT] = {.bia_codes = true, .rescales = true, .constants = true, .outside = true},
-        [QB_ARITHMETIC_TFLITE] = {.bia_codes = true},
+        [QB_ARITHMETIC_FBGEMM] = {OWN(FBGEMM), .requantizes = true},
+        [QB_ARITHMETIC_ONEDNN] = {OWN(ONEDNN), .requantizes = true},
+        [QB_ARITHMETIC_ONEDNN_3_12] = {OWN(ONEDNN), .requantizes = true, .scales_apart = true},
+        [QB_ARITHMETIC_TORCH_ONEDNN] = {.conv = QB_ARITHMETIC_ONEDNN,
+                                        .dense = QB_ARITHMETIC_ONEDNN,
+                                        .rest = QB_ARITHMETIC_FBGEMM,
+                                        .requantizes = true,
+                                        .scales_apart = true,
+                                        .reciprocals = true},
+        [QB_ARITHMETIC_TORCH_X86] = {.conv = QB_ARITHMETIC_ONEDNN,
+                                     .dense = QB_ARITHMETIC_FBGEMM,
+                                     .rest = QB_ARITHMETIC_FBGEMM,
+                                     .requantizes = true,
+                                     .scales_apart = true,
+                                     .reciprocals = true},
+        [QB_ARITHMETIC_ORT] = {OWN(ORT), .bia_codes = true, .rescales = true, .constants = true,
+                               .outside = true},
+        [QB_ARITHMETIC_TFLITE] = {OWN(TFLITE), .bia_codes = true},
     };
     return &traits[arithmetic];
 }

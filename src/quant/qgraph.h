@@ -16,15 +16,21 @@
 #include "model/graph.h"
 
 /* What integer graphs of an arithmetic hold beside INPUT, CONV, DENSE, ADD, and RELU and AVGPOOL with their
- * source's scale and zero point. Checked by qb_check_qgraph (src/engine/check.h). */
+ * source's scale and zero point (checked by qb_check_qgraph, src/engine/check.h), and how it computes. CONV
+ * may have fused_add where qb_arithmetic_fuses_add says so. */
 struct qb_arithmetic_traits {
     bool bia_codes;   /* CONV and DENSE have bia_codes: the bias joins the accumulator */
     bool rescales;    /* RELU and AVGPOOL may have a scale and a zero point of their own */
     bool constants;   /* there may be MUL and CONSTANT */
-    bool fused_add;   /* CONV may have fused_add */
     bool requantizes; /* QUANTIZE may read codes */
     bool outside; /* results depend on the type outside, as sums in float contain zero points in outside form
                    */
+    /* Whose formulas the operators follow: an arithmetic may be put together from those that have formulas of
+     * their own (src/engine/reference/arithmetic.h). */
+    enum qb_arithmetic conv, dense, rest;
+    /* Where that is onednn: the sum is multiplied by the scale of src, then by that of wei; and these come as
+     * reciprocals, that of src always, that of wei for DENSE. */
+    bool scales_apart, reciprocals;
 };
 const struct qb_arithmetic_traits *qb_arithmetic_traits(enum qb_arithmetic arithmetic);
 

@@ -228,10 +228,10 @@ enum qb_status qb_scheme_check(const struct qb_scheme *scheme, struct qb_error *
     }
     QB_TRY(check_half(file_of(scheme), NULL, true, &scheme->weights, err));
     QB_TRY(check_half(file_of(scheme), NULL, false, &scheme->activations, err));
-    if ((scheme->fuse & QB_FUSE_CONV_ADD) && scheme->arithmetic != QB_ARITHMETIC_ONEDNN) {
+    if ((scheme->fuse & QB_FUSE_CONV_ADD) && !qb_arithmetic_fuses_add(scheme->arithmetic)) {
         return qb_fail(err, QB_EINPUT,
-                       "%s: fuse: conv_add needs arithmetic: onednn (here: %s), which adds in the "
-                       "convolution's float tail",
+                       "%s: fuse: conv_add needs arithmetic: onednn or onednn_3_12 (here: %s), which add in "
+                       "the convolution's float tail",
                        file_of(scheme), qb_arithmetic_name(scheme->arithmetic));
     }
     if (scheme->prepare == QB_PREPARE_FX && !qb_arithmetic_traits(scheme->arithmetic)->requantizes) {

@@ -170,6 +170,9 @@ static void test_accumulate(void **state)
         {"arithmetic: fbgemm\naccumulate: exact\n", QB_ACCUMULATE_EXACT},
         {"arithmetic: fbgemm\naccumulate: maddubs\n", QB_ACCUMULATE_MADDUBS_KHWC},
         {"arithmetic: onednn\naccumulate: maddubs\n", QB_ACCUMULATE_MADDUBS_PAD4},
+        {"arithmetic: onednn_3_12\naccumulate: maddubs\n", QB_ACCUMULATE_MADDUBS_PAD4},
+        {"arithmetic: torch_onednn\naccumulate: maddubs\n", QB_ACCUMULATE_MADDUBS_PAD4},
+        {"arithmetic: torch_x86\naccumulate: maddubs\n", QB_ACCUMULATE_MADDUBS_KHWC},
         {"arithmetic: onednn\naccumulate: maddubs_khwc\n", QB_ACCUMULATE_MADDUBS_KHWC},
         {"arithmetic: fbgemm\naccumulate: maddubs_pad4\n", QB_ACCUMULATE_MADDUBS_PAD4},
     };
@@ -216,7 +219,8 @@ static void test_errors(void **state)
         {"symmetric: true }", "symmetric: true, group: 4 }", ":3: weights: unknown key 'group'"},
         /* missing keys */
         {"arithmetic: fbgemm\n", "",
-         ":1: key 'arithmetic' is missing; expected one of fbgemm, onednn, ort, tflite"},
+         ":1: key 'arithmetic' is missing; expected one of fbgemm, onednn, onednn_3_12, "
+         "torch_onednn, torch_x86, ort, tflite"},
         {"name: mine\n", "", ":1: key 'name' is missing; expected a text"},
         {"  dtype: quint8\n", "", ":4: activations: key 'dtype' is missing; expected one of quint8, qint8"},
         {"fuse: [conv_relu, add_relu]\n", "",
@@ -230,7 +234,8 @@ static void test_errors(void **state)
          ":6: activations.dtype: expected one of quint8, qint8, found 'int8'"},
         {"dtype: quint8", "dtype: 1", ":6: activations.dtype: expected one of quint8, qint8, found '1'"},
         {"arithmetic: fbgemm", "arithmetic: abacus",
-         ":10: arithmetic: expected one of fbgemm, onednn, ort, tflite, found 'abacus'"},
+         ":10: arithmetic: expected one of fbgemm, onednn, onednn_3_12, "
+         "torch_onednn, torch_x86, ort, tflite, found 'abacus'"},
         {"[conv_relu, add_relu]", "conv_relu",
          ":9: fuse: expected a list of any of conv_relu, add_relu, conv_add, found 'conv_relu'"},
         {"[conv_relu, add_relu]", "[conv_relu, relu]",

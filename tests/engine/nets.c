@@ -197,7 +197,7 @@ void net_mixed(struct net *net, enum qb_arithmetic arithmetic, uint32_t seed)
     second.src = a;
     second.relu = false;
     second.zero_point = 117;
-    second.residual = arithmetic == QB_ARITHMETIC_ONEDNN ? a : 0;
+    second.residual = qb_arithmetic_fuses_add(arithmetic) ? a : 0;
     const int b = net_conv(net, &second);
     const int r = net_relu(net, b);
     const int sum = net_add(net, r, a, true, net->nodes[b].q.scale, 1);
@@ -302,13 +302,23 @@ static int64_t multiplied(double real, int64_t x, bool once)
     return (high >> -exponent) + ((high & mask) > (mask >> 1) + (high < 0));
 }
 
+/* Additions and pools as PyTorch's own, and dense layers as those of its engine x86. */
+static bool as_fbgemm(const struct net *net, bool dense)
+{
+    const enum qb_arithmetic a = net->graph.arithmetic;
+    return a == QB_ARITHMETIC_FBGEMM || a == QB_ARITHMETIC_TORCH_X86 ||
+           (a == QB_ARITHMETIC_TORCH_ONEDNN && !dense);
+}
+
 static uint8_t tail(const struct net *net, const struct qb_qnode *n, int k, int64_t acc,
                     const uint8_t *residual)
 {
     const struct qb_qparams src = net->nodes[n->src[0]].q, dst = n->q;
     const bool per_tensor = n->wei_scale_count == 1;
     const float aw = src.scale * n->wei_scales[per_tensor ? 0 : k];
-    if (net->graph.arithmetic == QB_ARITHMETIC_FBGEMM) {
+    const enum qb_arithmetic arithmetic = net->graph.arithmetic;
+    const bool dense = n->op == QB_QOP_DENSE;
+    if (dense ? as_fbgemm(net, true) : arithmetic == QB_ARITHMETIC_FBGEMM) {
         const float quotient = n->bia[k] / aw, reciprocal = (float)(1.0 / (double)aw);
         const float v = per_tensor ? fmaf(n->bia[k], reciprocal, (float)acc) : (float)acc + quotient;
         const float m = aw / dst.scale, scaled = v * m;
@@ -325,7 +335,14 @@ static uint8_t tail(const struct net *net, const struct qb_qnode *n, int k, int6
         const float m = aw / dst.scale, v = (float)(acc + n->bia_codes[k]) * m;
         return (uint8_t)limit(nearbyint((double)v) + dst.zero_point, n->relu ? dst.zero_point : 0, 255);
     }
-    const float scaled = (float)acc * aw, biased = scaled + n->bia[k], inverse = 1.0F / dst.scale;
+    const bool handed = arithmetic == QB_ARITHMETIC_TORCH_ONEDNN || arithmetic == QB_ARITHMETIC_TORCH_X86;
+    const float inverse = 1.0F / dst.scale, sw = n->wei_scales[per_tensor ? 0 : k];
+    const float to_src = 1.0F / src.scale, back_src = 1.0F / to_src, to_wei = 1.0F / sw,
+                back_wei = 1.0F / to_wei;
+    const float by_src = (float)acc * (handed ? back_src : src.scale);
+    const float apart = by_src * (handed && dense ? back_wei : sw), product = (float)acc * aw;
+    const float scaled = arithmetic == QB_ARITHMETIC_ONEDNN ? product : apart;
+    const float biased = scaled + n->bia[k];
     float v = biased;
     if (residual) {
         const struct qb_qparams r = net->nodes[n->src[1]].q;
@@ -411,7 +428,7 @@ static uint8_t expect_add(const struct net *net, const struct qb_qnode *n, int a
         const int64_t v = multiplied(twice / (1048576.0 * (double)n->q.scale), raw, false);
         return (uint8_t)limit((double)(v + n->q.zero_point), n->relu ? n->q.zero_point : 0, 255);
     }
-    const bool fbgemm = net->graph.arithmetic == QB_ARITHMETIC_FBGEMM;
+    const bool fbgemm = as_fbgemm(net, false);
     const float offset0 = q0.scale * (float)-q0.zero_point, offset1 = q1.scale * (float)-q1.zero_point;
     const float d0 = fbgemm ? fmaf(q0.scale, (float)a, offset0) : q0.scale * (float)(a - q0.zero_point);
     const float d1 = fbgemm ? fmaf(q1.scale, (float)b, offset1) : q1.scale * (float)(b - q1.zero_point);
@@ -452,7 +469,7 @@ static void expect_avgpool(const struct net *net, const struct qb_qnode *n, cons
             dst[i] = (uint8_t)(round(mean) + 128.0);
             continue;
         }
-        const bool fbgemm = net->graph.arithmetic == QB_ARITHMETIC_FBGEMM;
+        const bool fbgemm = as_fbgemm(net, false);
         const float mean = (float)(fbgemm ? sum - zero_point * count : sum) * inverse;
         dst[i] = (uint8_t)limit(nearbyint((double)mean) + (fbgemm ? zero_point : 0), 0, 255);
     }

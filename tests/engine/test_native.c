@@ -77,7 +77,7 @@ static void random_block(struct net *net, int node)
     c.pad_t = c.pad_l = c.pad_b = c.pad_r = k / 2;
     c.per_tensor = chance(net, 40);
     c.zero_point = zero_point(net);
-    const bool fused = net->graph.arithmetic == QB_ARITHMETIC_ONEDNN && node > 0 && chance(net, 60);
+    const bool fused = qb_arithmetic_fuses_add(net->graph.arithmetic) && node > 0 && chance(net, 60);
     c.residual = fused ? node : 0;
     const int conv = net_conv(net, &c);
     if (!fused) {

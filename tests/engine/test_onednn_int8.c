@@ -174,7 +174,7 @@ static void random_net(struct net *net, enum qb_arithmetic arithmetic, uint32_t 
         at = net_conv(net, &conv);
         const struct qb_shape d = net->nodes[at].dst;
         const bool same = d.h == s.h && d.w == s.w && d.c == s.c;
-        if (same && arithmetic == QB_ARITHMETIC_ONEDNN && pick(net, 0, 1)) {
+        if (same && qb_arithmetic_fuses_add(arithmetic) && pick(net, 0, 1)) {
             net->nodes[at].fused_add = true;
             net->nodes[at].src[1] = before;
         } else if (same) {
@@ -229,6 +229,14 @@ static void exact_onednn(void **state)
 {
     (void)state;
     random_nets(QB_ARITHMETIC_ONEDNN, "onednn");
+}
+
+static void exact_torch(void **state)
+{
+    (void)state;
+    random_nets(QB_ARITHMETIC_ONEDNN_3_12, "onednn");
+    random_nets(QB_ARITHMETIC_TORCH_ONEDNN, "onednn");
+    random_nets(QB_ARITHMETIC_TORCH_X86, "onednn");
 }
 
 static void fused_onednn(void **state)
@@ -316,10 +324,10 @@ int main(int argc, char **argv)
         return QBT_SKIP;
     }
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(exact_fbgemm),        cmocka_unit_test(exact_onednn),
-        cmocka_unit_test(fused_onednn),        cmocka_unit_test(fused_fbgemm),
-        cmocka_unit_test(residual_read_again), cmocka_unit_test(no_claim_without_vnni),
-        cmocka_unit_test(implementations),
+        cmocka_unit_test(exact_fbgemm),          cmocka_unit_test(exact_onednn),
+        cmocka_unit_test(exact_torch),           cmocka_unit_test(fused_onednn),
+        cmocka_unit_test(fused_fbgemm),          cmocka_unit_test(residual_read_again),
+        cmocka_unit_test(no_claim_without_vnni), cmocka_unit_test(implementations),
     };
     return cmocka_run_group_tests_name(argv[1], tests, NULL, NULL);
 }

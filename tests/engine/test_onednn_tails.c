@@ -134,8 +134,11 @@ static void all(void **state)
             check_tail(&rng, simd, QB_ARITHMETIC_FBGEMM, true, false);
             check_tail(&rng, simd, QB_ARITHMETIC_ONEDNN, round & 1, false);
             check_tail(&rng, simd, QB_ARITHMETIC_ONEDNN, round & 1, true);
+            check_tail(&rng, simd, QB_ARITHMETIC_ONEDNN_3_12, round & 1, true);
+            check_tail(&rng, simd, QB_ARITHMETIC_TORCH_ONEDNN, round & 1, false);
             check_sum(&rng, simd, QB_ARITHMETIC_FBGEMM);
             check_sum(&rng, simd, QB_ARITHMETIC_ONEDNN);
+            check_sum(&rng, simd, QB_ARITHMETIC_TORCH_X86);
         }
     }
 }

@@ -49,41 +49,48 @@ static void make_tail(struct sample *s, enum qb_tail_form form, struct qb_rng *r
 {
     const double depth = (double)s->conv.kh * s->conv.kw * s->conv.ic;
     const bool tensor = form >= QB_FORM_TENSOR && form <= QB_FORM_TENSOR_ADD_LONG,
-               fixed = form == QB_FORM_FIXED || form == QB_FORM_FIXED_ADD,
-               onednn = form == QB_FORM_ONEDNN || form == QB_FORM_ONEDNN_SUM;
+               fixed = form == QB_FORM_FIXED || form == QB_FORM_FIXED_ADD, onednn = qb_form_onednn(form);
     struct qb_tail *const t = &s->conv.tail;
-    *t = (struct qb_tail){.rule = fixed    ? QB_TAIL_FIXED
-                                  : onednn ? QB_TAIL_ONEDNN
-                                  : tensor ? QB_TAIL_FBGEMM_TENSOR
-                                           : QB_TAIL_FBGEMM,
+    *t = (struct qb_tail){.rule = fixed                             ? QB_TAIL_FIXED
+                                  : form >= QB_FORM_APART && onednn ? QB_TAIL_ONEDNN_APART
+                                  : onednn                          ? QB_TAIL_ONEDNN
+                                  : tensor                          ? QB_TAIL_FBGEMM_TENSOR
+                                                                    : QB_TAIL_FBGEMM,
                           .bia = s->bia,
                           .scale = s->scale,
                           .bia_factor = real(rng, 0.5, 2.0),
+                          .acc_scale = real(rng, 0.01, 2.0),
+                          .own_inverse = real(rng, 0.5, 2.0),
                           .dst_inverse = real(rng, 0.5, 2.0),
                           .zero_point = PICK(rng, 0, 0, 0, 255, draw(rng, 1, 254))};
     t->low = draw(rng, 0, 1) ? t->zero_point : 0;
+    if (onednn) {
+        t->own_zero_point = (float)PICK(rng, 0, 255, draw(rng, 1, 254));
+        t->zero_point = qb_form_adds(form) ? t->zero_point : 0;
+    }
     memset(s->bia, 0, sizeof s->bia);
     memset(s->scale, 0, sizeof s->scale);
     for (int k = 0; k < s->conv.oc; k++) {
         s->scale[k] = (float)(real(rng, 0.2, 2.0) * 255.0 / (depth * 64.0 * 64.0 + 1.0));
         s->bia[k] = real(rng, -1.0, 1.0) * (onednn ? 64.0F : 64.0F / s->scale[k]);
+        s->scale[k] /= t->rule == QB_TAIL_ONEDNN_APART ? t->acc_scale : 1.0F;
     }
     if (fixed) {
         make_fixed(s, rng);
     }
-    if (form == QB_FORM_ONEDNN_SUM) {
+    if (qb_form_sums(form)) {
         t->residual = QB_TAIL_SUM;
         t->res_scale = real(rng, 0.1, 1.0);
         t->res_zero_point = PICK(rng, 0, 255, draw(rng, 1, 254));
-    } else if (form != QB_FORM_FBGEMM && form != QB_FORM_TENSOR && form != QB_FORM_ONEDNN &&
-               form != QB_FORM_FIXED) {
-        const int zero = PICK(rng, 0, draw(rng, 1, 254));
+    } else if (qb_form_reads(form)) {
+        const int zero = PICK(rng, 0, draw(rng, 1, 254)),
+                  own = onednn ? (int)t->own_zero_point : PICK(rng, 0, 128, draw(rng, 1, 254));
         t->residual = QB_TAIL_ADD;
-        t->conv_zero_point = PICK(rng, 0, 128, draw(rng, 1, 254));
-        t->conv_low = draw(rng, 0, 1) ? 0.0F : (float)-t->conv_zero_point;
+        t->conv_zero_point = onednn ? 0 : own;
+        t->conv_low = (float)(draw(rng, 0, 1) ? own - t->conv_zero_point : -t->conv_zero_point);
         t->conv_high = (float)(255 - t->conv_zero_point);
         t->conv_scale = real(rng, 0.1, 1.0);
-        t->conv_offset = t->conv_scale * (float)-t->conv_zero_point;
+        t->conv_offset = t->conv_scale * (float)-own;
         t->res_scale = real(rng, 0.1, 1.0);
         t->res_offset = t->res_scale * (float)-zero;
         if (fixed) { /* any constants will do */
@@ -92,7 +99,7 @@ static void make_tail(struct sample *s, enum qb_tail_form form, struct qb_rng *r
             t->quick_res = t->res_scale * t->dst_inverse;
             t->quick_offset = t->res_offset * t->dst_inverse;
         }
-        if (form == QB_FORM_FBGEMM_ADD || form == QB_FORM_TENSOR_ADD) {
+        if (form == QB_FORM_FBGEMM_ADD || form == QB_FORM_TENSOR_ADD || form == QB_FORM_APART_ADD) {
             qb_tail_quicken(
                 t); /* at times there is no quick form: then this is another case of the long one */
         }
@@ -226,7 +233,9 @@ static void make_plain_tail(struct qb_tail *t, struct qb_rng *rng)
     if (t->residual == QB_TAIL_ADD && draw(rng, 0, 1)) {
         t->conv_scale = real(rng, 1.0, 1.8) / t->dst_inverse;
         t->conv_offset = t->conv_scale * (float)-t->conv_zero_point;
-        qb_tail_quicken(t);
+    }
+    if (t->residual == QB_TAIL_ADD) {
+        qb_tail_quicken(t); /* which was proven within the old limits */
     }
 }
 

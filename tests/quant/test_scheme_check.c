@@ -31,6 +31,8 @@ static void test_accepted(void **state)
     s.fuse |= QB_FUSE_CONV_ADD;
     s.arithmetic = QB_ARITHMETIC_ONEDNN;
     qbt_ok(qb_scheme_check(&s, &err), &err);
+    s.arithmetic = QB_ARITHMETIC_ONEDNN_3_12;
+    qbt_ok(qb_scheme_check(&s, &err), &err);
     s = (struct qb_scheme){.name = "fp32", .fp32 = true};
     qbt_ok(qb_scheme_check(&s, &err), &err);
 }
@@ -176,7 +178,7 @@ static void test_fusion_needs_arithmetic(void **state)
     (void)state;
     struct qb_scheme s = qbt_fbgemm();
     s.fuse |= QB_FUSE_CONV_ADD;
-    refuse(&s, QB_EINPUT, "fuse", "arithmetic: onednn (here: fbgemm)");
+    refuse(&s, QB_EINPUT, "fuse", "arithmetic: onednn or onednn_3_12 (here: fbgemm)");
 }
 
 /* Everything that quantizes refuses what the check refuses, and the float scheme. */

@@ -139,16 +139,20 @@ static enum qb_status make_tail(struct qb_native_maker *m, int conv_node, int no
         }
         return QB_OK;
     }
+    const bool onednn = r.arithmetic == QB_ARITHMETIC_ONEDNN, apart = r.apart;
     struct qb_tail t = {
-        .rule = r.arithmetic == QB_ARITHMETIC_ONEDNN ? QB_TAIL_ONEDNN
-                : r.per_tensor                       ? QB_TAIL_FBGEMM_TENSOR
-                                                     : QB_TAIL_FBGEMM,
+        .rule = onednn         ? (apart ? QB_TAIL_ONEDNN_APART : QB_TAIL_ONEDNN)
+                : r.per_tensor ? QB_TAIL_FBGEMM_TENSOR
+                               : QB_TAIL_FBGEMM,
         .bia = padded(m->arena, r.bia, r.oc, err),
         .scale = padded(m->arena, r.scale, r.oc, err),
         .bia_factor = r.bia_factor,
         .dst_inverse = 1.0F / dst->q.scale,
-        .zero_point = dst->q.zero_point,
+        .zero_point = onednn && f->conv < 0 ? 0 : dst->q.zero_point,
         .low = f->relu ? dst->q.zero_point : 0,
+        .acc_scale = r.acc_scale,
+        .own_inverse = r.dst_inverse,
+        .own_zero_point = onednn ? (float)r.zero_point : 0.0F,
     };
     if (!t.bia || !t.scale) {
         return err->status;
@@ -163,9 +167,10 @@ static enum qb_status make_tail(struct qb_native_maker *m, int conv_node, int no
         const struct qb_qparams *const res =
             &graph->nodes[add->src[0] == conv_node ? add->src[1] : add->src[0]].q;
         t.residual = QB_TAIL_ADD;
-        t.conv_zero_point = conv->q.zero_point;
-        t.conv_low = conv->relu ? 0.0F : (float)(r.low - conv->q.zero_point);
-        t.conv_high = (float)(r.high - conv->q.zero_point);
+        /* onednn has added the convolution's zero point before. */
+        t.conv_zero_point = onednn ? 0 : conv->q.zero_point;
+        t.conv_low = (float)((conv->relu ? conv->q.zero_point : r.low) - t.conv_zero_point);
+        t.conv_high = (float)(r.high - t.conv_zero_point);
         t.conv_scale = conv->q.scale;
         t.conv_offset = conv->q.scale * (float)-conv->q.zero_point;
         t.res_scale = res->scale;
@@ -189,7 +194,7 @@ static bool within_limit(const struct qb_qnode *n, const struct qb_qparams *src,
                          : t->rule == QB_TAIL_FBGEMM ? (acc + bia) * scale
                          : t->rule == QB_TAIL_FBGEMM_TENSOR
                              ? (acc + bia * t->bia_factor) * scale
-                             : (acc * scale + bia + 256.0 * t->res_scale) * t->dst_inverse;
+                             : (acc * t->acc_scale * scale + bia + 256.0 * t->res_scale) * t->own_inverse;
         if (!(v < 0.99 * QB_TAIL_LIMIT)) {
             return false;
         }

@@ -1,7 +1,7 @@
-/* Fusion: a ReLU joins the convolution, dense layer or addition that only it reads, and (not with arithmetic
- * onednn, which has additions of its own) an addition joins a convolution that only it reads. Both change no
- * bit: rounding and clamping are monotone, so that max(code, zero_point) behind the clamp is a higher lower
- * bound of the clamp, and the addition sees the very code that would have been stored. */
+/* Fusion: a ReLU joins the convolution, dense layer or addition that only it reads, and (not where additions
+ * are arithmetic onednn's, which are computed otherwise) an addition joins a convolution that only it reads.
+ * Both change no bit: rounding and clamping are monotone, so that max(code, zero_point) behind the clamp is a
+ * higher lower bound of the clamp, and the addition sees the very code that would have been stored. */
 #include "engine/native/fuse.h"
 
 #include "engine/native/fixed.h"
@@ -30,6 +30,7 @@ static int absorbable(const struct qb_qgraph *graph, const struct qb_qnode *n, c
 
 void qb_native_fuse(const struct qb_qgraph *graph, bool fuse, int *readers, struct qb_native_fusion *fusions)
 {
+    const enum qb_arithmetic additions = qb_arithmetic_traits(graph->arithmetic)->rest;
     for (int i = 0; i < graph->count; i++) {
         const struct qb_qnode *const n = &graph->nodes[i];
         fusions[i] = (struct qb_native_fusion){.base = i, .conv = -1, .relu = n->relu};
@@ -41,9 +42,9 @@ void qb_native_fuse(const struct qb_qgraph *graph, bool fuse, int *readers, stru
     for (int i = 0; fuse && i < graph->count; i++) {
         const struct qb_qnode *const n = &graph->nodes[i];
         struct qb_native_fusion *const f = &fusions[i];
-        if (n->op == QB_QOP_ADD && !n->f32 && graph->arithmetic != QB_ARITHMETIC_ONEDNN) {
+        if (n->op == QB_QOP_ADD && !n->f32 && additions != QB_ARITHMETIC_ONEDNN) {
             f->conv = absorbable(graph, n, readers, fusions);
-            if (graph->arithmetic != QB_ARITHMETIC_FBGEMM && f->conv >= 0 &&
+            if (additions != QB_ARITHMETIC_FBGEMM && f->conv >= 0 &&
                 !qb_native_fixed_add_tail(graph, i, f->conv, &f->add)) {
                 f->conv = -1;
             }

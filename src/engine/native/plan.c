@@ -166,7 +166,7 @@ static enum qb_status make_add(struct qb_native_maker *m, int node, struct qb_na
     step->args = args;
     step->src[0] = n->src[0];
     step->src[1] = n->src[1];
-    const enum qb_arithmetic arithmetic = graph->arithmetic;
+    const enum qb_arithmetic arithmetic = qb_arithmetic_traits(graph->arithmetic)->rest;
     if (arithmetic == QB_ARITHMETIC_TFLITE) {
         QB_TRY(qb_native_fixed_add(graph, m->fusions[node].base, m->arena, args, err));
         args->low = m->fusions[node].relu ? n->q.zero_point : 0;
@@ -224,7 +224,7 @@ static enum qb_status make_pool(struct qb_native_maker *m, int node, struct qb_n
     struct qb_avgpool pool;
     qb_avgpool_init(m->graph, node, &pool);
     /* onednn averages raw codes. */
-    const bool raw = m->graph->arithmetic == QB_ARITHMETIC_ONEDNN;
+    const bool raw = pool.arithmetic == QB_ARITHMETIC_ONEDNN;
     const int shift = qb_activation_shift(n->q.dtype);
     struct qb_pool *const args = qb_native_array(m->arena, 1, sizeof *args, err);
     if (!args) {

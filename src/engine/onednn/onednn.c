@@ -114,14 +114,15 @@ static enum qb_status create_f32(const struct qb_graph *graph, const struct qb_e
 /* Tails and additions of these arithmetics exist here. */
 static enum qb_status check_arithmetic(const struct qb_qgraph *graph, struct qb_error *err)
 {
-    if (graph->arithmetic == QB_ARITHMETIC_FBGEMM || graph->arithmetic == QB_ARITHMETIC_ONEDNN) {
+    const enum qb_arithmetic rest = qb_arithmetic_traits(graph->arithmetic)->rest;
+    if (rest == QB_ARITHMETIC_FBGEMM || rest == QB_ARITHMETIC_ONEDNN) {
         return QB_OK;
     }
-    return qb_fail(
-        err, QB_EUNSUPPORTED,
-        "the oneDNN engines have the arithmetics fbgemm and onednn, the network's is %s; take engine "
-        "native or reference",
-        qb_arithmetic_name(graph->arithmetic));
+    return qb_fail(err, QB_EUNSUPPORTED,
+                   "the oneDNN engines have the arithmetics of oneDNN and PyTorch, the network's is %s; take "
+                   "engine native "
+                   "or reference",
+                   qb_arithmetic_name(graph->arithmetic));
 }
 
 static enum qb_status create_exact(const struct qb_qgraph *graph, const struct qb_engine_options *options,

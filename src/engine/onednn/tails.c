@@ -32,7 +32,7 @@ INLINE void tail_stretch(const struct qb_tail *t, enum kind kind, const int32_t 
     const int32_t *restrict offset = t->offset;
     const float *restrict bia = t->bia, *restrict scale = t->scale;
     const float factor = t->factor, inverse = t->dst_inverse, floor = t->floor, low = t->low, high = t->high;
-    const float res_scale = t->res_scale, float_zero = t->float_zero_point;
+    const float acc_scale = t->acc_scale, res_scale = t->res_scale, float_zero = t->float_zero_point;
     const int32_t zero = t->zero_point, res_zero = t->res_zero_point;
     if (kind == FBGEMM_CHANNEL) {
         for (size_t k = 0; k < count; k++) {
@@ -46,13 +46,13 @@ INLINE void tail_stretch(const struct qb_tail *t, enum kind kind, const int32_t 
         }
     } else if (kind == ONEDNN) {
         for (size_t k = 0; k < count; k++) {
-            const float v = corrected(acc[k], offset[k]) * scale[k] + bia[k];
+            const float v = corrected(acc[k], offset[k]) * acc_scale * scale[k] + bia[k];
             const float y = (v < floor ? floor : v) * inverse + float_zero;
             dst[k] = (uint8_t)(int32_t)rintf(limit(y, low, high));
         }
     } else {
         for (size_t k = 0; k < count; k++) {
-            const float v = corrected(acc[k], offset[k]) * scale[k] + bia[k];
+            const float v = corrected(acc[k], offset[k]) * acc_scale * scale[k] + bia[k];
             const float sum = fmaf(res_scale, (float)(residual[k] - res_zero), v);
             const float y = (sum < floor ? floor : sum) * inverse + float_zero;
             dst[k] = (uint8_t)(int32_t)rintf(limit(y, low, high));
@@ -180,6 +180,7 @@ bool qb_tail_init(const struct qb_requant *requant, const int32_t *offset, bool 
         .bia = bia,
         .scale = scale,
         .factor = requant->bia_factor,
+        .acc_scale = requant->acc_scale,
         .dst_inverse = requant->dst_inverse,
         .res_scale = requant->res_scale,
         .res_zero_point = requant->res_zero_point,
@@ -205,7 +206,8 @@ void qb_tail_run(const struct qb_tail *tail, const int32_t *acc, const uint8_t *
 void qb_sum_init(const struct qb_qgraph *graph, int node, enum qb_simd simd, struct qb_sum *out)
 {
     const struct qb_qnode *n = &graph->nodes[node];
-    const bool fbgemm = graph->arithmetic == QB_ARITHMETIC_FBGEMM;
+    const enum qb_arithmetic whose = qb_arithmetic_traits(graph->arithmetic)->rest;
+    const bool fbgemm = whose == QB_ARITHMETIC_FBGEMM;
     const float zero = (float)n->q.zero_point;
     int32_t low, high;
     qb_code_limits(&n->q, &low, &high);
@@ -215,7 +217,7 @@ void qb_sum_init(const struct qb_qgraph *graph, int node, enum qb_simd simd, str
         .low = (float)low - (fbgemm ? zero : 0.0f),
         .high = (float)high - (fbgemm ? zero : 0.0f),
         .zero_point = zero,
-        .run = sums[simd][graph->arithmetic],
+        .run = sums[simd][whose],
     };
     for (int i = 0; i < 2; i++) {
         const struct qb_qparams *q = &graph->nodes[n->src[i]].q;

@@ -14,7 +14,7 @@ struct qb_tail {
     size_t oc, period;     /* tables are repeated to `period` elements, so that the loop over them is long */
     const int32_t *offset; /* what zero points add to a raw accumulator */
     const float *bia, *scale;
-    float factor, dst_inverse, res_scale, floor, low, high, float_zero_point;
+    float factor, acc_scale, dst_inverse, res_scale, floor, low, high, float_zero_point;
     int32_t zero_point, res_zero_point;
     void (*run)(const struct qb_tail *tail, const int32_t *acc, const uint8_t *residual, size_t count,
                 uint8_t *dst);

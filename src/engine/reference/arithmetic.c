@@ -2,6 +2,7 @@
 #include "base/cpu.h"
 #include "engine/reference/arithmetic_parts.h"
 
+/* The arithmetics that have formulas of their own; NULL: put together from those (qb_arithmetic_traits). */
 static const struct qb_arithmetic_ops *const arithmetics[QB_ARITHMETIC_COUNT] = {
     [QB_ARITHMETIC_FBGEMM] = &qb_arithmetic_fbgemm,
     [QB_ARITHMETIC_ONEDNN] = &qb_arithmetic_onednn,
@@ -9,25 +10,40 @@ static const struct qb_arithmetic_ops *const arithmetics[QB_ARITHMETIC_COUNT] = 
     [QB_ARITHMETIC_TFLITE] = &qb_arithmetic_tflite,
 };
 
+/* Whose formulas nodes other than CONV and DENSE follow. */
+static enum qb_arithmetic rest(enum qb_arithmetic arithmetic)
+{
+    return qb_arithmetic_traits(arithmetic)->rest;
+}
+
 /* Zero here means that a product or quotient left float32's range. */
 static bool usable(float factor)
 {
     return isfinite(factor) && factor > 0.0F;
 }
 
+/* A scale that was handed over as its reciprocal. */
+static float handed_over(float scale)
+{
+    return 1.0F / (1.0F / scale);
+}
+
 enum qb_status qb_requant_init(const struct qb_qgraph *graph, int node, struct qb_arena *arena,
                                struct qb_requant *out, struct qb_error *err)
 {
     const struct qb_qnode *const n = &graph->nodes[node];
-    const struct qb_arithmetic_ops *const ops = arithmetics[graph->arithmetic];
+    const struct qb_arithmetic_traits *const traits = qb_arithmetic_traits(graph->arithmetic);
+    const enum qb_arithmetic whose = n->op == QB_QOP_DENSE ? traits->dense : traits->conv;
+    const struct qb_arithmetic_ops *const ops = arithmetics[whose];
     const float sx = graph->nodes[n->src[0]].q.scale, sy = n->q.scale;
+    const bool apart = traits->scales_apart && whose == QB_ARITHMETIC_ONEDNN;
     float *const bia = qb_arena_array(arena, (size_t)n->oc, sizeof *bia);
     float *const scale = qb_arena_array(arena, (size_t)n->oc, sizeof *scale);
     if (!bia || !scale) {
         return qb_fail_memory(err, (size_t)n->oc * sizeof *scale);
     }
     struct qb_requant r = {
-        .arithmetic = graph->arithmetic,
+        .arithmetic = whose,
         .oc = n->oc,
         .relu = n->relu,
         .zero_point = n->q.zero_point,
@@ -35,6 +51,10 @@ enum qb_status qb_requant_init(const struct qb_qgraph *graph, int node, struct q
         .bia_factor = (float)(1.0 / (double)(sx * n->wei_scales[0])),
         .bia = bia,
         .bia_codes = n->bia_codes,
+        .apart = apart,
+        .acc_scale = !apart                ? 1.0F
+                     : traits->reciprocals ? handed_over(sx)
+                                           : sx,
         .scale = scale,
         .dst_inverse = 1.0F / sy,
         .res_scale = n->fused_add ? graph->nodes[n->src[1]].q.scale : 0.0F,
@@ -43,12 +63,14 @@ enum qb_status qb_requant_init(const struct qb_qgraph *graph, int node, struct q
     qb_code_limits(&n->q, &r.low, &r.high);
     for (int k = 0; k < n->oc; k++) {
         const float aw = qb_acc_scale(n, sx, k);
-        scale[k] = aw;
+        const float sw = n->wei_scales[r.per_tensor ? 0 : k];
+        scale[k] = !apart ? aw : traits->reciprocals && n->op == QB_QOP_DENSE ? handed_over(sw) : sw;
         bia[k] = n->bia[k];
         if (ops->channel) {
             ops->channel(&r, aw, sy, &scale[k], &bia[k]);
         }
-        if (!usable(aw) || !usable(1.0F / aw) || !usable(scale[k]) || !isfinite(n->bia[k] / aw)) {
+        if (!usable(aw) || !usable(1.0F / aw) || !usable(scale[k]) || !usable(r.acc_scale) ||
+            !isfinite(n->bia[k] / aw)) {
             return qb_fail(
                 err, QB_EUNSUPPORTED,
                 "node %s: channel %d: scales src %g, wei %g, dst %g and bias %g leave float32's range when "
@@ -86,12 +108,12 @@ void qb_add_init(const struct qb_qgraph *graph, int node, struct qb_add *out)
 {
     const struct qb_qnode *const n = &graph->nodes[node];
     const struct qb_qparams src[2] = {graph->nodes[n->src[0]].q, graph->nodes[n->src[1]].q};
-    *out = (struct qb_add){.arithmetic = graph->arithmetic,
+    *out = (struct qb_add){.arithmetic = rest(graph->arithmetic),
                            .relu = n->relu,
                            .dst_inverse = 1.0F / n->q.scale,
                            .zero_point = n->q.zero_point};
     qb_code_limits(&n->q, &out->low, &out->high);
-    arithmetics[graph->arithmetic]->add_init(src, &n->q, out);
+    arithmetics[out->arithmetic]->add_init(src, &n->q, out);
 }
 
 void qb_add_run(const struct qb_add *add, const uint8_t *src0, const uint8_t *src1, size_t count,
@@ -105,8 +127,8 @@ void qb_mul_init(const struct qb_qgraph *graph, int node, struct qb_mul *out)
 {
     const struct qb_qnode *const n = &graph->nodes[node];
     const struct qb_qparams src[2] = {graph->nodes[n->src[0]].q, graph->nodes[n->src[1]].q};
-    *out = (struct qb_mul){.arithmetic = graph->arithmetic};
-    arithmetics[graph->arithmetic]->mul_init(src, &n->q, out);
+    *out = (struct qb_mul){.arithmetic = rest(graph->arithmetic)};
+    arithmetics[out->arithmetic]->mul_init(src, &n->q, out);
 }
 
 void qb_mul_run(const struct qb_mul *mul, const uint8_t *src0, const uint8_t *src1, size_t count,
@@ -119,15 +141,15 @@ void qb_avgpool_init(const struct qb_qgraph *graph, int node, struct qb_avgpool 
 {
     const struct qb_qnode *const n = &graph->nodes[node];
     const struct qb_qnode *const src = &graph->nodes[n->src[0]];
-    *out = (struct qb_avgpool){.arithmetic = graph->arithmetic,
+    *out = (struct qb_avgpool){.arithmetic = rest(graph->arithmetic),
                                .kh = n->kh,
                                .kw = n->kw,
                                .whole = n->kh == src->dst.h && n->kw == src->dst.w,
                                .src = src->q,
                                .dst = n->q,
                                .factor = 1.0F / (float)(n->kh * n->kw)};
-    if (arithmetics[graph->arithmetic]->avgpool_init) {
-        arithmetics[graph->arithmetic]->avgpool_init(out);
+    if (arithmetics[out->arithmetic]->avgpool_init) {
+        arithmetics[out->arithmetic]->avgpool_init(out);
     }
 }
 
@@ -158,7 +180,7 @@ uint8_t qb_torch_input(const struct qb_qparams *q, float value)
 void qb_input_table(enum qb_arithmetic arithmetic, const struct qb_qparams *q, uint8_t table[256])
 {
     for (int p = 0; p < 256; p++) {
-        table[p] = arithmetics[arithmetic]->input(q, (float)p);
+        table[p] = arithmetics[rest(arithmetic)]->input(q, (float)p);
     }
     int32_t low, high;
     qb_code_limits(q, &low, &high);
@@ -184,7 +206,7 @@ __attribute__((target("avx2,fma"))) static void quantize_avx2(const struct qb_qp
 void qb_quantize_run(enum qb_arithmetic arithmetic, const struct qb_qparams *q, const float *src,
                      size_t count, uint8_t *dst)
 {
-    const struct qb_arithmetic_ops *const ops = arithmetics[arithmetic];
+    const struct qb_arithmetic_ops *const ops = arithmetics[rest(arithmetic)];
     if (ops->input == qb_torch_input && qb_cpu_has(QB_ISA_AVX2)) {
         quantize_avx2(q, src, count, dst);
     } else {
@@ -214,6 +236,6 @@ void qb_code_table(const struct qb_qgraph *graph, int node, uint8_t table[256])
     const bool same = qb_qparams_equal(src, &n->q);
     for (int code = 0; code < 256; code++) {
         table[code] = same ? (uint8_t)(code > src->zero_point ? code : src->zero_point)
-                           : arithmetics[graph->arithmetic]->relu(src, &n->q, code);
+                           : arithmetics[rest(graph->arithmetic)]->relu(src, &n->q, code);
     }
 }

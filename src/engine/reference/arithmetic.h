@@ -32,6 +32,20 @@
  *
  * Both: INPUT     dst = sat(rne(fma((float)p, 1 / s, (float)z))), as torch.quantize_per_tensor.
  *
+ * onednn_3_12: onednn, but oneDNN 3.12's kernels for AVX512-VNNI multiply by the scales one after the other
+ * (src/cpu/x64/brgemm/jit_brgemm_kernel.cpp, store_accumulators_apply_post_ops, and
+ * jit_avx512_core_x8s8s32x_conv_kernel.cpp; those for AMX and AVX2 by the product, as 3.2 does everywhere).
+ * Checked against the primitives in torch 2.13 (torch.ops.onednn.qconv2d_pointwise, with the sum too):
+ *   CONV, DENSE  v = ((float)acc * sx) * sw[k] + bia[k]             three roundings, then as onednn
+ *
+ * torch_onednn, torch_x86: PyTorch's quantized engines onednn and x86 on a CPU with AVX512-VNNI and without
+ * AMX (aten/src/ATen/native/quantized/cpu/qconv.cpp, qlinear.cpp; intel/ideep
+ * include/ideep/operators/conv.hpp), checked against torch 2.13, whose oneDNN is 3.12. Scales travel as
+ * reciprocals: r(s) = 1 / (1 / s). CONV         v = ((float)acc * r(sx)) * sw[k] + bia[k]          then as
+ * onednn DENSE        torch_onednn: v = ((float)acc * r(sx)) * r(sw[k]) + bia[k], then as onednn torch_x86:
+ * fbgemm's, whose kernels this engine takes for dense layers the others   fbgemm's: they are PyTorch's own,
+ * whatever the engine
+ *
  * ort: ONNX Runtime's CPU provider on x86 with FMA (microsoft/onnxruntime onnxruntime/core/mlas/lib/
  * qladd.cpp, qlmul.cpp, qlgavgpool.cpp, quantize.cpp, qgemm.h; onnxruntime/contrib_ops/cpu/quantization/
  * qlinear_pool.cc), checked against onnxruntime 1.32. q' and z' are codes and zero points in outside form
@@ -90,7 +104,7 @@ int32_t qb_multiply_once(int32_t x, struct qb_multiplier m);
 
 /* The tail of one CONV or DENSE: accumulators to codes. */
 struct qb_requant {
-    enum qb_arithmetic arithmetic;
+    enum qb_arithmetic arithmetic; /* whose formula: fbgemm, onednn, ort or tflite */
     int oc;
     bool relu;
     int32_t zero_point;       /* zy */
@@ -99,7 +113,9 @@ struct qb_requant {
     float bia_factor;         /* fbgemm, per_tensor: 1 / aw */
     const float *bia;         /* [oc] fbgemm per channel: bia / aw; else bia */
     const int32_t *bia_codes; /* [oc], ort, tflite; else NULL */
-    const float *scale;       /* [oc] fbgemm, ort: m; onednn: sx * sw */
+    bool apart;               /* onednn_3_12, torch_onednn, torch_x86: */
+    float acc_scale;          /* sx or r(sx), a factor of its own; else 1 */
+    const float *scale;       /* [oc] fbgemm, ort: m; onednn: sx * sw, sw or r(sw) */
     float dst_inverse;        /* onednn: 1 / sy */
     float res_scale;          /* onednn, fused_add */
     int32_t res_zero_point;

@@ -5,12 +5,12 @@ static void requant(const struct qb_requant *r, const int32_t *acc, const uint8_
                     uint8_t *restrict dst)
 {
     const size_t oc = (size_t)r->oc;
-    const float *const scale = r->scale, *const bia = r->bia;
+    const float *const scale = r->scale, *const bia = r->bia, acc_scale = r->acc_scale;
     const float zero_point = (float)r->zero_point, inverse = r->dst_inverse,
                 floor = r->relu ? 0.0F : -INFINITY;
     for (size_t p = 0; p < pixels; p++, acc += oc, dst += oc) {
         for (size_t k = 0; k < oc; k++) {
-            float value = (float)acc[k] * scale[k] + bia[k];
+            float value = (float)acc[k] * acc_scale * scale[k] + bia[k];
             if (residual) {
                 value = fmaf(r->res_scale, (float)(residual[k] - r->res_zero_point), value);
             }
