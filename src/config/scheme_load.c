@@ -119,12 +119,13 @@ static enum qb_status check(const struct qb_yaml *doc, const struct qb_raw_schem
             "addition; found arithmetic: %s",
             qb_arithmetic_name((enum qb_arithmetic)raw->arithmetic));
     }
-    if (raw->prepare && *raw->prepare == QB_PREPARE_FX && raw->arithmetic != QB_ARITHMETIC_FBGEMM &&
-        raw->arithmetic != QB_ARITHMETIC_ONEDNN) {
-        return qb_yaml_fail(doc, err, "prepare",
-                            "fx needs arithmetic: fbgemm or onednn, PyTorch's engines, which quantize a "
-                            "tensor a second time; found arithmetic: %s",
-                            qb_arithmetic_name((enum qb_arithmetic)raw->arithmetic));
+    if (raw->prepare && *raw->prepare == QB_PREPARE_FX &&
+        (raw->arithmetic == QB_ARITHMETIC_ORT || raw->arithmetic == QB_ARITHMETIC_TFLITE)) {
+        return qb_yaml_fail(
+            doc, err, "prepare",
+            "fx needs an arithmetic of PyTorch or oneDNN, which quantize a tensor a second time; "
+            "found arithmetic: %s",
+            qb_arithmetic_name((enum qb_arithmetic)raw->arithmetic));
     }
     enum qb_accumulate accumulate;
     if (raw->accumulate &&

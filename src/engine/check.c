@@ -307,7 +307,7 @@ static enum qb_status check_types(const struct qb_qgraph *graph, const struct qb
                    ? QB_OK
                    : qb_fail(err, QB_EUNSUPPORTED,
                              "node %s: it quantizes the codes of %s once more, which arithmetic %s does not "
-                             "have; fbgemm and onednn have",
+                             "have; those of PyTorch and oneDNN have",
                              n->name, graph->nodes[n->src[0]].name, qb_arithmetic_name(graph->arithmetic));
     }
     for (int s = 0; s < qb_qnode_sources(n); s++) {

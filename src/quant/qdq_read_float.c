@@ -175,7 +175,7 @@ enum qb_status qb_qdq_take_conversion(struct qb_qdq_reader *r, int i, struct qb_
         return qb_fail_node(
             err, QB_EUNSUPPORTED, qb_qdq_source(r, quantize, 0),
             "its values are quantized again with another scale, zero point or type, which arithmetic %s does "
-            "not have; fbgemm and onednn have",
+            "not have; those of PyTorch and oneDNN have",
             qb_arithmetic_name(r->out->arithmetic));
     }
     int others = 0;

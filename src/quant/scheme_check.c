@@ -237,7 +237,7 @@ enum qb_status qb_scheme_check(const struct qb_scheme *scheme, struct qb_error *
     if (scheme->prepare == QB_PREPARE_FX && !qb_arithmetic_traits(scheme->arithmetic)->requantizes) {
         return qb_fail(err, QB_EINPUT,
                        "%s: prepare: fx quantizes tensors a second time, which arithmetic %s does not have; "
-                       "fbgemm and onednn have",
+                       "those of PyTorch and oneDNN have",
                        file_of(scheme), qb_arithmetic_name(scheme->arithmetic));
     }
     for (size_t i = 0; i < scheme->layer_count; i++) {

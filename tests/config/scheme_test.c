@@ -257,8 +257,8 @@ static void test_errors(void **state)
         {"arithmetic: fbgemm\n", "prepare: graph\narithmetic: fbgemm\n",
          ":10: prepare: expected one of eager, fx, found 'graph'"},
         {"arithmetic: fbgemm\n", "prepare: fx\narithmetic: ort\n",
-         ":10: prepare: fx needs arithmetic: fbgemm or onednn, PyTorch's engines, which quantize a tensor a "
-         "second time; found arithmetic: ort"},
+         ":10: prepare: fx needs an arithmetic of PyTorch or oneDNN, which quantize a tensor a second time; "
+         "found arithmetic: ort"},
         {"arithmetic: fbgemm\n", "arithmetic: fbgemm\naccumulate: [exact]\n",
          ":11: accumulate: expected a text"},
         /* out of range */

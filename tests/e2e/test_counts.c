@@ -217,29 +217,37 @@ static void assert_scales(const char *path)
     e2e_free(&r);
 }
 
-/* PyTorch's graph mode: its scales from own calibration, and from its scales its logits. */
-static void fx_scales_and_logits(void **state)
+/* PyTorch's own networks: their scales from own calibration, and from their scales their logits. */
+static void torch_scales_and_logits(void **state)
 {
     (void)state;
+    static const struct {
+        const char *scheme, *golden;
+    } cases[] = {{"fbgemm_fx", "tests/golden/torch_fx_fbgemm.json"},
+                 {"x86_fx", "tests/golden/torch_fx_x86.json"},
+                 {"x86", "tests/golden/torch_x86.json"},
+                 {"onednn", "tests/golden/torch_onednn.json"}};
+    static const char *const engines[] = {"reference", "native", "onednn"};
     e2e_require_data();
     qbt_require_shared("models/mlperf-tiny/pretrainedResnet.h5");
-    const char *const path = qbt_source("tests/golden/torch_fx_fbgemm.json");
-    json_t *const golden = json_load_file(path, 0, NULL);
-    const char *const want = json_string_value(json_object_get(golden, "logits_sha256"));
-    char options[4200], sha256[QB_SHA256_HEX];
-    snprintf(options, sizeof options, "--qparams %s", path);
-    static const char *const engines[] = {"reference", "native", "onednn"};
-    for (size_t i = 0; i < sizeof engines / sizeof *engines; i++) {
-        if (strcmp(engines[i], "onednn") != 0 || qb_cpu_has(QB_ISA_AVX512VNNI)) {
-            assert_int_equal(quantized("fbgemm_fx", options, engines[i], sha256),
-                             json_integer_value(json_object_get(golden, "correct")));
-            assert_string_equal(sha256, want);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        const char *const path = qbt_source(cases[i].golden);
+        json_t *const golden = json_load_file(path, 0, NULL);
+        const json_int_t correct = json_integer_value(json_object_get(golden, "correct"));
+        const char *const want = json_string_value(json_object_get(golden, "logits_sha256"));
+        char options[4200], sha256[QB_SHA256_HEX];
+        snprintf(options, sizeof options, "--qparams %s", path);
+        for (size_t k = 0; k < sizeof engines / sizeof *engines; k++) {
+            if (strcmp(engines[k], "onednn") != 0 || qb_cpu_has(QB_ISA_AVX512VNNI)) {
+                assert_int_equal(quantized(cases[i].scheme, options, engines[k], sha256), correct);
+                assert_string_equal(sha256, want);
+            }
         }
-    }
-    json_decref(golden);
-    if (qb_cpu_has(QB_ISA_AVX2)) {
-        assert_int_equal(quantized("fbgemm_fx", "", "native", NULL), 8674);
-        assert_scales(path);
+        if (qb_cpu_has(QB_ISA_AVX2)) {
+            assert_int_equal(quantized(cases[i].scheme, "", "native", NULL), correct);
+            assert_scales(path);
+        }
+        json_decref(golden);
     }
 }
 
@@ -320,7 +328,7 @@ int main(void)
         cmocka_unit_test(text_shows_the_published_figure),
         cmocka_unit_test(own_calibration_gives_pytorchs_logits),
         cmocka_unit_test(golden_scales_give_the_golden_predictions),
-        cmocka_unit_test(fx_scales_and_logits),
+        cmocka_unit_test(torch_scales_and_logits),
         cmocka_unit_test(uint8_is_refused_by_pytorch_and_replaced),
         cmocka_unit_test(emulation_is_what_onednn_does),
         cmocka_unit_test(refined_and_mixed_schemes),

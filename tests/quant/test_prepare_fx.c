@@ -372,7 +372,7 @@ static void everywhere(void **state)
         if (!(cases[i].fuse & QB_FUSE_CONV_ADD)) {
             qbt_error(qb_qdq_read(file, QB_ARITHMETIC_ORT, &back, &err), QB_EUNSUPPORTED, &err,
                       "its values are quantized again with another scale, zero point or type, which "
-                      "arithmetic ort does not have; fbgemm and onednn have");
+                      "arithmetic ort does not have; those of PyTorch and oneDNN have");
         }
         qb_graph_free(file);
         qbt_rmtree(dir);
