@@ -52,6 +52,7 @@ static const struct {
     unsigned bit;
 } refinements[] = {
     {"equalize", QB_REFINE_EQUALIZE},
+    {"scale_search", QB_REFINE_SCALE_SEARCH},
     {"adaround", QB_REFINE_ADAROUND},
     {"bias_correction", QB_REFINE_BIAS_CORRECTION},
     {"fast_bias_correction", QB_REFINE_FAST_BIAS_CORRECTION},

@@ -86,6 +86,7 @@ const char *qb_compared_name(enum qb_compared compared);
  * carried out in this order, whatever order the file lists them in. */
 enum {
     QB_REFINE_EQUALIZE = 1,             /* of the float network, before calibration (src/quant/equalize.h) */
+    QB_REFINE_SCALE_SEARCH = 16,        /* scales for the layer's output (src/quant/scale_search.h) */
     QB_REFINE_ADAROUND = 2,             /* weights are rounded for the layer's output, not each alone */
     QB_REFINE_BIAS_CORRECTION = 4,      /* layer after layer, inputs of the quantized network */
     QB_REFINE_FAST_BIAS_CORRECTION = 8, /* NNCF's: inputs of the float network, one mean a channel */

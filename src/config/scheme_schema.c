@@ -10,6 +10,7 @@ static const cyaml_strval_t fusions[] = {
     {"conv_relu", QB_FUSE_CONV_RELU}, {"add_relu", QB_FUSE_ADD_RELU}, {"conv_add", QB_FUSE_CONV_ADD}};
 static const cyaml_strval_t refinements[] = {
     {"equalize", QB_REFINE_EQUALIZE},
+    {"scale_search", QB_REFINE_SCALE_SEARCH},
     {"adaround", QB_REFINE_ADAROUND},
     {"bias_correction", QB_REFINE_BIAS_CORRECTION},
     {"fast_bias_correction", QB_REFINE_FAST_BIAS_CORRECTION},

@@ -222,3 +222,15 @@ void qb_qgraph_hash(const struct qb_qgraph *graph, char hex[QB_HASH64_HEX])
     memcpy(hex, chain, QB_HASH64_HEX - 1);
     hex[QB_HASH64_HEX - 1] = 0;
 }
+
+enum qb_status qb_qgraph_note(struct qb_qgraph *graph, const char *line, struct qb_error *err)
+{
+    const bool first = !graph->refinement || !*graph->refinement;
+    const char *const text =
+        line && !first ? qb_arena_printf(graph->arena, "%s\n%s", graph->refinement, line) : line;
+    if (!text) {
+        return qb_fail_memory(err, 256);
+    }
+    graph->refinement = text;
+    return QB_OK;
+}

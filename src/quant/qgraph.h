@@ -136,6 +136,9 @@ const char *qb_qgraph_float_node(const struct qb_qgraph *graph);
 /* Accepts NULL. */
 void qb_qgraph_free(struct qb_qgraph *graph);
 
+/* Appends `line`, which lives in the graph's arena, to what refinements did. NULL is QB_ENOMEM. */
+enum qb_status qb_qgraph_note(struct qb_qgraph *graph, const char *line, struct qb_error *err);
+
 /* QUANTIZE of codes. */
 static inline bool qb_is_recoding(const struct qb_qgraph *graph, int node)
 {

@@ -8,6 +8,7 @@
 #include "quant/adaround.h"
 #include "quant/qparams.h"
 #include "quant/roles.h"
+#include "quant/scale_search.h"
 #include "quant/weights.h"
 #include "quant/windows.h"
 
@@ -35,6 +36,7 @@ struct qb_refinement {
     enum qb_refine_pass pass;
     bool float_done;
     struct qb_gram *gram;
+    struct qb_scale_search *search; /* NULL: none wanted, or done */
 };
 
 static bool wants(const struct qb_refinement *r, unsigned bits)
@@ -53,6 +55,7 @@ void qb_refinement_free(struct qb_refinement *r)
     }
     free(r->layers);
     qb_gram_free(r->gram);
+    qb_scale_search_free(r->search);
     free(r);
 }
 
@@ -83,8 +86,7 @@ static enum qb_status find_layers(struct qb_refinement *r, const struct qb_role 
     for (int i = 0; i < r->qgraph->count; i++) {
         struct qb_qnode *const node = &r->qgraph->nodes[i];
         if (!node->f32 && (node->op == QB_QOP_CONV || node->op == QB_QOP_DENSE)) {
-            int conv = qb_graph_find(r->graph, node->name);
-            conv = node->fused_add ? roles[conv].conv : conv;
+            const int conv = qb_role_layer(r->graph, roles, node->name, node->fused_add);
             QB_TRY(add_layer(r, node, &r->graph->nodes[conv], roles[conv].weights, err));
         }
     }
@@ -109,6 +111,9 @@ enum qb_status qb_refinement_create(const struct qb_graph *graph, const struct q
     if (status == QB_OK) {
         status = find_layers(r, roles, err);
     }
+    if (status == QB_OK && wants(r, QB_REFINE_SCALE_SEARCH)) {
+        status = qb_scale_search_create(graph, roles, qgraph, &r->search, err);
+    }
     free(roles);
     if (status != QB_OK) {
         qb_refinement_free(r);
@@ -120,6 +125,9 @@ enum qb_status qb_refinement_create(const struct qb_graph *graph, const struct q
 
 void qb_refinement_observe(struct qb_refinement *r, int node, const void *values, size_t count)
 {
+    if (r->pass == QB_REFINE_PASS_FLOAT && r->search) {
+        qb_scale_search_observe(r->search, node, values, count);
+    }
     for (int i = 0; r->pass == QB_REFINE_PASS_FLOAT && i < r->count; i++) {
         struct layer *const l = &r->layers[i];
         const float *from = values;
@@ -147,20 +155,6 @@ void qb_refinement_observe(struct qb_refinement *r, int node, const void *values
 }
 
 /* ---- at the end of a layer's pass ---- */
-
-static enum qb_status note(struct qb_refinement *r, const char *line, struct qb_error *err)
-{
-    const char *const before = r->qgraph->refinement;
-    const bool first = !before || !*before;
-    const char *const text =
-        line ? qb_arena_printf(r->qgraph->arena, "%s%s%s", first ? "" : before, first ? "" : "\n", line)
-             : NULL;
-    if (!text) {
-        return qb_fail_memory(err, 256);
-    }
-    r->qgraph->refinement = text;
-    return QB_OK;
-}
 
 static double wei_at(const struct qb_qnode *node, size_t k, size_t depth, size_t i)
 {
@@ -218,13 +212,14 @@ static enum qb_status round_layer(struct qb_refinement *r, struct layer *l, cons
     l->node->wei = codes;
     const double scale = (double)r->qgraph->nodes[l->node->src[0]].q.scale;
     const double unit = scale / sqrt(qb_gram_rows(r->gram) * (double)channels);
-    return note(r,
-                qb_arena_printf(r->qgraph->arena,
-                                "adaround %s: %zu of %zu weights rounded the other way, output error (RMS) "
-                                "%.4g -> %.4g",
-                                l->conv->name, result.flips, channels * depth, sqrt(result.before) * unit,
-                                sqrt(fmax(result.after, 0)) * unit),
-                err);
+    return qb_qgraph_note(
+        r->qgraph,
+        qb_arena_printf(r->qgraph->arena,
+                        "adaround %s: %zu of %zu weights rounded the other way, output error (RMS) "
+                        "%.4g -> %.4g",
+                        l->conv->name, result.flips, channels * depth, sqrt(result.before) * unit,
+                        sqrt(fmax(result.after, 0)) * unit),
+        err);
 }
 
 /* What the fast form puts in every window: the float network's mean of the channel where the tap is inside.
@@ -273,21 +268,22 @@ static enum qb_status correct_bias(struct qb_refinement *r, struct layer *l, con
     }
     const char *const name = fast ? "fast_bias_correction" : "bias_correction";
     if (fast && !(ratio < fast_limit)) {
-        return note(r,
-                    qb_arena_printf(r->qgraph->arena,
-                                    "%s %s: left alone, a bias would move by %.3g times itself (limit %g)",
-                                    name, l->conv->name, ratio, fast_limit),
-                    err);
+        return qb_qgraph_note(
+            r->qgraph,
+            qb_arena_printf(r->qgraph->arena,
+                            "%s %s: left alone, a bias would move by %.3g times itself (limit %g)", name,
+                            l->conv->name, ratio, fast_limit),
+            err);
     }
     l->node->bia = bia;
     if (l->node->bia_codes) {
         QB_TRY(qb_bia_quantize(l->node, r->qgraph->nodes[l->node->src[0]].q.scale, r->qgraph->arithmetic,
                                r->qgraph->arena, err));
     }
-    return note(r,
-                qb_arena_printf(r->qgraph->arena, "%s %s: biases moved by %.4g (RMS), %.4g at most", name,
-                                l->conv->name, sqrt(squares / (double)channels), most),
-                err);
+    return qb_qgraph_note(r->qgraph,
+                          qb_arena_printf(r->qgraph->arena, "%s %s: biases moved by %.4g (RMS), %.4g at most",
+                                          name, l->conv->name, sqrt(squares / (double)channels), most),
+                          err);
 }
 
 static enum qb_status refine_layer(struct qb_refinement *r, struct layer *l, double *windows,
@@ -350,7 +346,12 @@ enum qb_status qb_refinement_next(struct qb_refinement *r, enum qb_refine_pass *
         QB_TRY(finish_layer(r, &r->layers[r->next], err));
         r->next++;
     }
-    if (biases && !r->float_done) {
+    if (r->pass == QB_REFINE_PASS_FLOAT && r->search) {
+        QB_TRY(qb_scale_search_finish(r->search, err));
+        qb_scale_search_free(r->search);
+        r->search = NULL;
+    }
+    if ((biases || r->search) && !r->float_done) {
         r->float_done = true;
         *pass = r->pass = QB_REFINE_PASS_FLOAT;
         return QB_OK;

@@ -1,9 +1,11 @@
-/* Refinements of weights and biases once every scale is known (QB_REFINE_ADAROUND, _BIAS_CORRECTION,
+/* Refinements of what qb_quantize made (QB_REFINE_SCALE_SEARCH, _ADAROUND, _BIAS_CORRECTION,
  * _FAST_BIAS_CORRECTION in config/scheme.h; equalization happens before, in equalize.h).
  *
- * Layers are taken in the order of execution, and each sees the quantized network as corrected so far. W, b
- * are the float network's; Wq the dequantized weights; m the mean window (windows.h) of a layer's source in
- * the float network, mq in the quantized one, both over the calibration images:
+ * Scales come first, of all layers (scale_search.h); with what follows, every scale is known.
+ *
+ * Then layers are taken in the order of execution, and each sees the quantized network as corrected so far.
+ * W, b are the float network's; Wq the dequantized weights; m the mean window (windows.h) of a layer's source
+ * in the float network, mq in the quantized one, both over the calibration images:
  *
  *   adaround              Wq so that sum over windows (Wq x - W x)^2 is least, x of the quantized network
  *                         (adaround.h); less the mean of that error when a bias correction follows
@@ -27,8 +29,8 @@
 struct qb_refinement;
 enum qb_refine_pass { QB_REFINE_PASS_DONE, QB_REFINE_PASS_FLOAT, QB_REFINE_PASS_INTEGER };
 
-/* Keeps pointers to all three; writes weights, biases and `refinement` of `qgraph`, which was made from
- * `graph` and `scheme` by qb_quantize. */
+/* Keeps pointers to all three; writes weights, scales, biases and `refinement` of `qgraph`, which was made
+ * from `graph` and `scheme` by qb_quantize. */
 enum qb_status qb_refinement_create(const struct qb_graph *graph, const struct qb_scheme *scheme,
                                     struct qb_qgraph *qgraph, struct qb_refinement **out,
                                     struct qb_error *err);

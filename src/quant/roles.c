@@ -303,3 +303,9 @@ enum qb_status qb_roles_plan(const struct qb_graph *graph, const struct qb_schem
     free(shape);
     return QB_OK;
 }
+
+int qb_role_layer(const struct qb_graph *graph, const struct qb_role *roles, const char *name, bool fused_add)
+{
+    const int i = qb_graph_find(graph, name);
+    return fused_add ? roles[i].conv : i;
+}

@@ -52,4 +52,9 @@ void qb_inner_name(const struct qb_node *layer, enum qb_inner inner, char out[QB
 enum qb_status qb_roles_plan(const struct qb_graph *graph, const struct qb_scheme *scheme,
                              struct qb_role *roles, struct qb_error *err);
 
+/* The CONV or DENSE of the float graph whose weights the integer node `name` has; fused_add: it is called
+ * after the addition. */
+int qb_role_layer(const struct qb_graph *graph, const struct qb_role *roles, const char *name,
+                  bool fused_add);
+
 #endif

@@ -134,6 +134,21 @@ enum qb_status qb_weights_quantize(const struct qb_observer_spec *spec, const fl
     return status;
 }
 
+void qb_weights_requantize(const struct qb_observer_spec *spec, const float *wei, size_t count, float scale,
+                           int32_t zero_point, int8_t *codes)
+{
+    const int shift = qb_weight_shift(spec->dtype);
+    struct qb_qparams q = {.scale = scale, .zero_point = zero_point + shift};
+    qb_spec_quant_range(spec, &q.quant_min, &q.quant_max);
+    if (!spec->reduce_range) {
+        const bool without_least = q.quant_min == -q.quant_max;
+        qb_bits_range(spec->dtype, spec->bits, &q.quant_min, &q.quant_max);
+        q.quant_min = without_least ? -q.quant_max : q.quant_min;
+    }
+    const enum rounding how = rounding_of(spec->scale_rule, qb_observer_find(spec->observer)->per_channel);
+    quantize(wei, count, &q, how, 1.0F / scale, shift, codes);
+}
+
 static double bia_code(enum qb_arithmetic arithmetic, float bia, float scale)
 {
     if (arithmetic != QB_ARITHMETIC_TFLITE) {

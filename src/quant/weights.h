@@ -19,6 +19,12 @@ enum qb_status qb_weights_quantize(const struct qb_observer_spec *spec, const fl
                                    size_t each, struct qb_arena *arena, struct qb_quantized_weights *out,
                                    struct qb_error *err);
 
+/* Codes of `count` weights that share a scale, another one than was derived, by the rule of `spec`. The zero
+ * point, inside form, is kept. Codes are as far from it as the dtype and `bits` allow: symmetric ones without
+ * the least code where the derived range is without it, and no further than a reduced range. */
+void qb_weights_requantize(const struct qb_observer_spec *spec, const float *wei, size_t count, float scale,
+                           int32_t zero_point, int8_t *codes);
+
 /* Gives CONV or DENSE `to` the codes of its float bias in accumulator units, and what the codes stand for in
  * the bias's place. Weight scales are known; the accumulator's is a float32 product. Arithmetic `ort`:
  * onnxruntime/python/tools/quantization/base_quantizer.py (double, half to even). `tflite`:

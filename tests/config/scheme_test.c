@@ -291,8 +291,8 @@ static void test_errors(void **state)
          ":8: activations.quant_min: the range 3 to 9 does not contain 0"},
         {"add_relu]", "conv_add]", ":9: fuse: conv_add needs arithmetic: onednn"},
         {"arithmetic: fbgemm", "arithmetic: fbgemm\nrefine: [cle]",
-         ":11: refine: expected a list of any of equalize, adaround, bias_correction, "
-         "fast_bias_correction"},
+         ":11: refine: expected a list of any of equalize, scale_search, adaround, "
+         "bias_correction, fast_bias_correction"},
         {"arithmetic: fbgemm", "arithmetic: fbgemm\nrefine: [bias_correction, fast_bias_correction]",
          ":11: refine: bias_correction and fast_bias_correction both write the biases"},
         {"arithmetic: fbgemm", "arithmetic: fbgemm\nlayers: [conv]",

@@ -477,6 +477,72 @@ static void test_fast_bias_correction(void **state)
     qb_arena_destroy(g->arena);
 }
 
+static float factor(const struct qb_qgraph *q, const struct qb_qgraph *plain, const char *name)
+{
+    return q->nodes[qb_qgraph_find(q, name)].q.scale / plain->nodes[qb_qgraph_find(plain, name)].q.scale;
+}
+
+/* Scales move, of weights and of tensors that layers read, but for the pooled one, which has its source's.
+ * What follows works with them. */
+static void test_scale_search(void **state)
+{
+    (void)state;
+    static uint8_t images[IMAGES * PIXELS];
+    struct qb_graph *const g = network();
+    make_images(images, IMAGES);
+    struct qb_scheme plain = minmax_scheme(0), scheme = minmax_scheme(QB_REFINE_SCALE_SEARCH);
+    struct qb_qgraph *const q0 = refined(g, &plain, images, IMAGES),
+                            *const q = refined(g, &scheme, images, 4);
+    static const char *const searched[] = {"input", "conv", "conv_1", "add", "conv_3", "add_1", "conv_6"},
+                             *const left[] = {"conv_2", "conv_4", "conv_5",  "conv_7",
+                                              "conv_8", "add_2",  "avgpool", "dense"};
+    for (size_t i = 0; i < sizeof searched / sizeof searched[0]; i++) {
+        const float f = factor(q, q0, searched[i]); /* the scale itself is no candidate */
+        assert_true(f > 0.5f && f < 2.001f && fabsf(f - 1) > 0.001f);
+        char needle[64];
+        snprintf(needle, sizeof needle, "scale_search %s: scale ", searched[i]);
+        assert_non_null(strstr(q->refinement, needle));
+    }
+    for (size_t i = 0; i < sizeof left / sizeof left[0]; i++) {
+        assert_true(factor(q, q0, left[i]) == 1);
+    }
+    for (int i = 0; i < q->count; i++) {
+        const struct qb_qnode *const n = &q->nodes[i];
+        assert_int_equal(n->q.zero_point, q0->nodes[i].q.zero_point);
+        for (int k = 0; n->wei && k < n->wei_scale_count; k++) {
+            const float f = n->wei_scales[k] / q0->nodes[i].wei_scales[k];
+            assert_true(f > 0.5f && f < 2.001f && fabsf(f - 1) > 0.001f);
+        }
+    }
+    /* Each line of weights ends in a similarity that is no worse than a thousandth below the one before. */
+    int lines = 0;
+    for (const char *at = q->refinement; (at = strstr(at, "similarity ")); at++) {
+        double before, after;
+        if (sscanf(at, "similarity %lf -> %lf", &before, &after) == 2) {
+            assert_true(before > 0.9 && after > before - 1e-3 && after <= 1);
+            lines++;
+        }
+    }
+    assert_int_equal(lines, 10);
+    /* Integer biases are in units of the new scales, and corrections come after. Batches change nothing. */
+    scheme.arithmetic = QB_ARITHMETIC_ORT;
+    scheme.refine |= QB_REFINE_BIAS_CORRECTION;
+    struct qb_qgraph *const codes = refined(g, &scheme, images, 1);
+    assert_true(mean_error(g, codes, images) < 1e-3);
+    const struct qb_qnode *const n = &codes->nodes[1];
+    assert_memory_equal(n->wei_scales, q->nodes[1].wei_scales, (size_t)n->oc * sizeof(float));
+    for (int k = 0; k < n->oc; k++) {
+        const double unit = (double)(codes->nodes[0].q.scale * n->wei_scales[k]);
+        assert_true(fabs(n->bia_codes[k] * unit - (double)n->bia[k]) < 1e-6 * fabs((double)n->bia[k]));
+    }
+    assert_non_null(strstr(codes->refinement, "scale_search conv: weight"));
+    assert_non_null(strstr(codes->refinement, "bias_correction conv: "));
+    qb_qgraph_free(codes);
+    qb_qgraph_free(q0);
+    qb_qgraph_free(q);
+    qb_arena_destroy(g->arena);
+}
+
 static void test_refused(void **state)
 {
     (void)state;
@@ -511,10 +577,10 @@ static void test_refused(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_equalize),   cmocka_unit_test(test_bias_correction),
-        cmocka_unit_test(test_bias_codes), cmocka_unit_test(test_fused_addition),
-        cmocka_unit_test(test_adaround),   cmocka_unit_test(test_fast_bias_correction),
-        cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_equalize),     cmocka_unit_test(test_bias_correction),
+        cmocka_unit_test(test_bias_codes),   cmocka_unit_test(test_fused_addition),
+        cmocka_unit_test(test_adaround),     cmocka_unit_test(test_fast_bias_correction),
+        cmocka_unit_test(test_scale_search), cmocka_unit_test(test_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
