@@ -20,6 +20,7 @@ awk '
         functions["tails.c.o"] = "_(avx2|avx512)$"
         functions["arithmetic.c.o"] = "^quantize_avx2$"
         functions["windows.c.o"] = "^multiply_avx2$"
+        functions["similarity.c.o"] = "^multiply_avx2$"
     }
     function is_vex(mnemonic, text) {
         if (mnemonic ~ /^v/)
