@@ -19,6 +19,8 @@
  * the flags in each run: whoever made it may change them in between. */
 struct qb_fake {
     bool weights_on, tensor_on;
+    /* Not to be changed: with tensor_on, `beside`, nodes with `floats` read the tensor as it was. */
+    bool beside, floats;
     const float *wei, *bia; /* quantized and dequantized, in the order of the node's own; NULL: it has none */
     struct qb_qparams
         q; /* of its tensor: x becomes scale * (clamp(rne(x / scale) + zero_point) - zero_point) */

@@ -36,6 +36,7 @@ struct study {
     int classes;
     float *real; /* [BATCH][largest tensor] dequantized */
     struct qb_sensitivity *out;
+    size_t quantized; /* layers */
     /* Of the pass in progress. */
     size_t done;
     int n;
@@ -57,8 +58,13 @@ static bool is_layer(const struct qb_qgraph *graph, int i)
             return false;
         }
     }
-    const bool same = n->op == QB_QOP_RELU && qb_qparams_equal(&n->q, &graph->nodes[n->src[0]].q);
-    return n->op != QB_QOP_INPUT && n->op != QB_QOP_CONSTANT && !same;
+    switch (n->op) {
+    case QB_QOP_INPUT:
+    case QB_QOP_CONSTANT:
+    case QB_QOP_DEQUANTIZE: return false;
+    case QB_QOP_RELU: return !n->f32 && !qb_qparams_equal(&n->q, &graph->nodes[n->src[0]].q);
+    default: return true;
+    }
 }
 
 /* ---- making ---- */
@@ -104,6 +110,13 @@ static enum qb_status addend(struct study *s, const struct qb_qnode *constant, f
     return *out ? QB_OK : err->status;
 }
 
+static enum qb_status once_more(const struct qb_qnode *n, const char *tensor, struct qb_error *err)
+{
+    return qb_fail(err, QB_EUNSUPPORTED,
+                   "node %s quantizes %s once more; a scheme in which every tensor has one scale is expected",
+                   n->name, tensor);
+}
+
 static enum qb_status make_layer(struct study *s, const struct qb_origin *origin, int node,
                                  struct qb_error *err)
 {
@@ -124,13 +137,19 @@ static enum qb_status make_layer(struct study *s, const struct qb_origin *origin
     if (!s->places[i].reference) {
         return err->status;
     }
-    s->out->layers[i] = (struct qb_layer_sensitivity){.name = n->name,
-                                                      .op = qb_qop_name(n->op),
-                                                      .q = n->q,
-                                                      .min = INFINITY,
-                                                      .max = -INFINITY,
-                                                      .multiplies = has_weights(weighted)};
+    s->out->layers[i] = (struct qb_layer_sensitivity){
+        .name = n->name, .op = qb_qop_name(n->op), .f32 = n->f32, .min = INFINITY, .max = -INFINITY};
+    if (n->f32) {
+        return QB_OK;
+    }
+    if (s->fake[place.tensor].q.scale > 0.0F) {
+        return once_more(n, s->graph->nodes[place.tensor].name, err);
+    }
+    s->quantized++;
+    s->out->layers[i].q = n->q;
+    s->out->layers[i].multiplies = has_weights(weighted);
     s->fake[place.tensor].q = n->q;
+    s->fake[place.tensor].beside = n->op == QB_QOP_QUANTIZE;
     if (product >= 0) {
         QB_TRY(addend(s, &s->qgraph->nodes[n->src[1]], &bia, err));
     }
@@ -150,14 +169,24 @@ static enum qb_status make_layers(struct study *s, struct qb_error *err)
         return qb_fail_memory(err, count * sizeof *s->out->layers);
     }
     qb_qgraph_origin(s->qgraph, s->graph, origin);
-    s->fake[0].q = s->qgraph->nodes[0].q;
+    if (!s->qgraph->nodes[0].f32) {
+        s->fake[0].q = s->qgraph->nodes[0].q;
+    }
     size_t largest = 1;
     for (int i = 0; i < s->qgraph->count; i++) {
+        const int named = s->qgraph->nodes[i].f32 ? qb_graph_find(s->graph, s->qgraph->nodes[i].name) : -1;
+        if (named >= 0) {
+            s->fake[named].floats = true;
+        }
         if (is_layer(s->qgraph, i)) {
             QB_TRY(make_layer(s, origin, i, err));
             const size_t size = s->places[s->out->count - 1].size;
             largest = size > largest ? size : largest;
         }
+    }
+    if (s->quantized == 0) {
+        return qb_fail(err, QB_EUNSUPPORTED, "scheme %s quantizes no layer; there is nothing to compare",
+                       s->qgraph->scheme);
     }
     s->real = array(s, BATCH * largest, sizeof *s->real, err);
     return s->real ? QB_OK : err->status;
@@ -203,6 +232,12 @@ static void switch_layer(struct study *s, size_t layer, bool on)
     }
 }
 
+/* Layers that are float already stay as they are. */
+static bool is_quantized(const struct study *s, size_t layer)
+{
+    return !s->out->layers[layer].f32;
+}
+
 /* Every layer, or only `layer`, or all but it. */
 enum which { NONE, ONLY, BUT, ALL };
 static void switch_layers(struct study *s, enum which which, size_t layer)
@@ -212,7 +247,8 @@ static void switch_layers(struct study *s, enum which which, size_t layer)
         switch_layer(s, i, false);
     }
     for (size_t i = 0; i < s->out->count; i++) {
-        if (which == ALL || (which == ONLY && i == layer) || (which == BUT && i != layer)) {
+        const bool meant = which == ALL || (which == ONLY && i == layer) || (which == BUT && i != layer);
+        if (meant && is_quantized(s, i)) {
             switch_layer(s, i, true);
         }
     }
@@ -261,16 +297,21 @@ static void keep_reference(void *ctx, int node, const void *data, size_t count)
             continue;
         }
         memcpy(s->places[i].reference, values, count * sizeof *values);
+        layer->values += count;
+        for (size_t k = 0; k < count; k++) {
+            layer->min = values[k] < layer->min ? values[k] : layer->min;
+            layer->max = values[k] > layer->max ? values[k] : layer->max;
+        }
+        if (layer->f32) {
+            continue;
+        }
         int32_t first, last;
         qb_code_limits(&layer->q, &first, &last);
         const float low = ((float)(first - layer->q.zero_point) - 0.5F) * layer->q.scale;
         const float high = ((float)(last - layer->q.zero_point) + 0.5F) * layer->q.scale;
         for (size_t k = 0; k < count; k++) {
-            layer->min = values[k] < layer->min ? values[k] : layer->min;
-            layer->max = values[k] > layer->max ? values[k] : layer->max;
             layer->clipped += values[k] < low || values[k] > high;
         }
-        layer->values += count;
     }
 }
 
@@ -289,6 +330,10 @@ static void compare_integer(void *ctx, int node, const void *data, size_t count)
         struct qb_layer_sensitivity *const layer = &s->out->layers[i];
         const uint8_t *const codes = data;
         if (s->places[i].node != node) {
+            continue;
+        }
+        if (layer->f32) {
+            qb_deviation_add(&layer->integer_output, s->places[i].reference, data, count);
             continue;
         }
         int32_t first, last;
@@ -328,6 +373,9 @@ static enum qb_status run_batch(struct study *s, struct qb_error *err)
     QB_TRY(run(s, s->simulated, &s->out->fp32, hit, err));
     tap(s, s->simulated, compare_alone);
     for (s->layer = 0; s->layer < s->out->count; s->layer++) {
+        if (!is_quantized(s, s->layer)) {
+            continue;
+        }
         switch_layers(s, ONLY, s->layer);
         QB_TRY(run(s, s->simulated, &s->out->layers[s->layer].alone, hit, err));
     }
@@ -335,7 +383,7 @@ static enum qb_status run_batch(struct study *s, struct qb_error *err)
     switch_layers(s, ALL, 0);
     QB_TRY(run(s, s->simulated, &s->out->all, s->all_hit, err));
     for (size_t i = 0; i < s->out->count; i++) {
-        QB_TRY(run_kept(s, i, err));
+        QB_TRY(is_quantized(s, i) ? run_kept(s, i, err) : QB_OK);
     }
     tap(s, s->integer, compare_integer);
     QB_TRY(run(s, s->integer, &s->out->integer, hit, err));
@@ -374,17 +422,9 @@ enum qb_status qb_sensitivity_measure(const struct qb_graph *graph, const struct
         return qb_fail(err, QB_EINPUT, "%zu images were asked for; the data set %s has 1 to %zu", images,
                        set->name, set->count);
     }
-    const char *const floats = qb_qgraph_float_node(qgraph);
-    if (floats) {
-        return qb_fail(err, QB_EUNSUPPORTED,
-                       "node %s works on floats; a scheme whose layers are all integer is expected", floats);
-    }
     for (int i = 0; i < qgraph->count; i++) {
         if (qb_is_recoding(qgraph, i)) {
-            return qb_fail(err, QB_EUNSUPPORTED,
-                           "node %s quantizes %s once more; a scheme in which every tensor has one scale is "
-                           "expected",
-                           qgraph->nodes[i].name, qgraph->nodes[qgraph->nodes[i].src[0]].name);
+            return once_more(&qgraph->nodes[i], qgraph->nodes[qgraph->nodes[i].src[0]].name, err);
         }
     }
     const size_t float_pixels = qb_shape_count(graph->nodes[0].dst),
@@ -419,12 +459,20 @@ void qb_sensitivity_free(struct qb_sensitivity *sensitivity)
 size_t qb_sensitivity_worst(const struct qb_sensitivity *sensitivity, bool *certain)
 {
     const struct qb_layer_sensitivity *const layers = sensitivity->layers;
-    size_t best = 0, quietest = 0;
-    for (size_t i = 1; i < sensitivity->count; i++) {
+    size_t first = 0, quantized = 0;
+    while (layers[first].f32) {
+        first++;
+    }
+    size_t best = first, quietest = first;
+    for (size_t i = first; i < sensitivity->count; i++) {
+        if (layers[i].f32) {
+            continue;
+        }
+        quantized++;
         best = layers[i].kept.hits > layers[best].kept.hits ? i : best;
         quietest = layers[i].kept.logits.noise < layers[quietest].kept.logits.noise ? i : quietest;
     }
     const double p = qb_mcnemar_exact(layers[best].only_all, layers[best].only_kept);
-    *certain = layers[best].kept.hits > sensitivity->all.hits && p * (double)sensitivity->count <= 0.05;
+    *certain = layers[best].kept.hits > sensitivity->all.hits && p * (double)quantized <= 0.05;
     return *certain ? best : quietest;
 }

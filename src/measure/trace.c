@@ -56,21 +56,25 @@ static void keep_real(void *ctx, int node, const void *data, size_t count)
 static void keep_codes(void *ctx, int node, const void *data, size_t count)
 {
     struct qb_trace_tensor *const t = &((struct qb_trace *)ctx)->integer[node];
+    if (!t->codes) {
+        memcpy(t->real, data, count * sizeof *t->real);
+        return;
+    }
     memcpy(t->codes, data, count);
     for (size_t i = 0; i < count; i++) {
         t->real[i] = qb_dequantize(&t->q, t->codes[i]);
     }
 }
 
-static enum qb_status make_tensor(struct qb_trace *trace, struct qb_shape shape, struct qb_trace_tensor *t,
-                                  struct qb_error *err)
+static enum qb_status make_tensor(struct qb_trace *trace, struct qb_shape shape, bool f32,
+                                  struct qb_trace_tensor *t, struct qb_error *err)
 {
     t->shape = shape;
     t->count = qb_shape_count(shape);
     t->origin = -1;
     t->real = qb_arena_array(trace->arena, t->count, sizeof *t->real);
-    t->codes = qb_arena_array(trace->arena, t->count, 1);
-    return t->real && t->codes ? QB_OK : qb_fail_memory(err, t->count * sizeof *t->real);
+    t->codes = f32 ? NULL : qb_arena_array(trace->arena, t->count, 1);
+    return t->real && (f32 || t->codes) ? QB_OK : qb_fail_memory(err, t->count * sizeof *t->real);
 }
 
 static enum qb_status run(struct qb_trace *trace, const struct qb_qgraph *qgraph,
@@ -104,7 +108,7 @@ static enum qb_status trace_float(struct qb_trace *trace, const struct qb_graph 
         struct qb_trace_tensor *const t = &trace->real[i];
         t->name = graph->nodes[i].name;
         t->op = qb_op_name(graph->nodes[i].op);
-        QB_TRY(make_tensor(trace, graph->nodes[i].dst, t, err));
+        QB_TRY(make_tensor(trace, graph->nodes[i].dst, true, t, err));
     }
     QB_TRY(run(trace, NULL, graph, image, &trace->real_prediction, err));
     for (size_t i = 0; i < trace->real_count; i++) {
@@ -141,13 +145,19 @@ static enum qb_status trace_integer(struct qb_trace *trace, const struct qb_qgra
         struct qb_trace_tensor *const t = &trace->integer[i];
         t->name = qgraph->nodes[i].name;
         t->op = qb_qop_name(qgraph->nodes[i].op);
-        t->q = qgraph->nodes[i].q;
-        QB_TRY(make_tensor(trace, qgraph->nodes[i].dst, t, err));
+        if (!qgraph->nodes[i].f32) {
+            t->q = qgraph->nodes[i].q;
+        }
+        QB_TRY(make_tensor(trace, qgraph->nodes[i].dst, qgraph->nodes[i].f32, t, err));
     }
     QB_TRY(run(trace, qgraph, NULL, image, &trace->integer_prediction, err));
     for (size_t i = 0; i < trace->integer_count; i++) {
         measure_range(&trace->integer[i]);
-        count_codes(&trace->integer[i]);
+        if (trace->integer[i].codes) {
+            count_codes(&trace->integer[i]);
+        } else {
+            count_reals(&trace->integer[i]);
+        }
     }
     return QB_OK;
 }
@@ -172,11 +182,6 @@ static enum qb_status make(struct qb_trace *trace, const struct qb_qgraph *qgrap
 enum qb_status qb_trace_make(const struct qb_qgraph *qgraph, const struct qb_graph *graph,
                              const uint8_t *image, struct qb_trace *out, struct qb_error *err)
 {
-    const char *const floats = qb_qgraph_float_node(qgraph);
-    if (floats) {
-        return qb_fail(err, QB_EUNSUPPORTED,
-                       "node %s works on floats; networks of integer layers alone can be traced", floats);
-    }
     struct qb_trace trace = {.arena = qb_arena_create(), .integer_prediction = -1, .real_prediction = -1};
     const enum qb_status status =
         trace.arena ? make(&trace, qgraph, graph, image, err) : qb_fail_memory(err, sizeof trace);

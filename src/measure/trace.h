@@ -10,7 +10,7 @@ enum { QB_TRACE_BINS = 256 };
 /* Of finite values; sd with the divisor n. */
 struct qb_tensor_stats {
     double min, max, mean, sd;
-    /* Integer tensors: of code i (inside form). Float ones: of equal bins from min to max. */
+    /* Tensors of codes: of code i (inside form). Float ones: of equal bins from min to max. */
     uint64_t histogram[QB_TRACE_BINS];
 };
 
@@ -18,12 +18,13 @@ struct qb_trace_tensor {
     const char *name, *op; /* the graph's */
     struct qb_shape shape;
     size_t count;
-    float *real; /* [count] NHWC; of integer tensors dequantized */
+    float *real; /* [count] NHWC; of codes dequantized */
     struct qb_tensor_stats stats;
-    /* Integer tensors only. */
+    /* Tensors of codes only. */
+    uint8_t *codes; /* [count], inside form; NULL: floats, of the float network or of a layer left float */
     struct qb_qparams q;
-    uint8_t *codes;                /* [count], inside form */
-    uint64_t low, high;            /* codes at the ends of the clamp (qb_code_limits) */
+    uint64_t low, high; /* codes at the ends of the clamp (qb_code_limits) */
+    /* Tensors of the integer network only. */
     int origin;                    /* index into the float tensors, or -1 */
     struct qb_deviation deviation; /* from that one */
     double max_error;              /* largest |real - origin's real| */

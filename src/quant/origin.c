@@ -47,12 +47,12 @@ void qb_qgraph_origin(const struct qb_qgraph *qgraph, const struct qb_graph *gra
         const int named = qb_graph_find(graph, q->name);
         const int tensor = named >= 0 && q->relu ? relu_of(graph, named) : named;
         origin[i] = (struct qb_origin){is_of_shape(graph, tensor, q->dst) ? tensor : -1, -1};
+        if (q->op == QB_QOP_QUANTIZE || q->op == QB_QOP_DEQUANTIZE) {
+            origin[i].tensor = origin[q->src[0]].tensor;
+        }
         if (named >= 0 && (q->op == QB_QOP_CONV || q->op == QB_QOP_DENSE)) {
             const int weights = q->fused_add ? merged_conv(graph, named, origin[q->src[1]].tensor) : named;
             origin[i].weights = weights >= 0 && fits(q, &graph->nodes[weights]) ? weights : -1;
-        }
-        if (qb_is_recoding(qgraph, i)) {
-            origin[i].tensor = origin[q->src[0]].tensor;
         }
         const int product = qb_qgraph_product(qgraph, i);
         if (named >= 0 && product >= 0 && fits(&qgraph->nodes[product], &graph->nodes[named])) {

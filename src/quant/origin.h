@@ -7,8 +7,8 @@
 #include "quant/qgraph.h"
 
 struct qb_origin {
-    int tensor;  /* the float node whose tensor the integer node approximates, the source's where a QUANTIZE
-                    makes codes of codes; -1: there is none of this name and shape */
+    int tensor;  /* the float node whose tensor the integer node approximates, of a conversion that of its
+                    source; -1: there is none of this name and shape */
     int weights; /* the CONV or DENSE that its weights come from; -1: it has none, or they are not found */
 };
 

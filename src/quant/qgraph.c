@@ -89,16 +89,6 @@ int qb_qgraph_find(const struct qb_qgraph *graph, const char *name)
     return -1;
 }
 
-const char *qb_qgraph_float_node(const struct qb_qgraph *graph)
-{
-    for (int i = 0; i < graph->count; i++) {
-        if (graph->nodes[i].f32) {
-            return graph->nodes[i].name;
-        }
-    }
-    return NULL;
-}
-
 static bool has_weights(const struct qb_qnode *node)
 {
     return node->op == QB_QOP_CONV || node->op == QB_QOP_DENSE;

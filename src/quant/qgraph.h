@@ -130,9 +130,6 @@ static inline size_t qb_qnode_element(const struct qb_qnode *node)
     return node->f32 ? sizeof(float) : 1;
 }
 
-/* The name of a node that works on floats or makes them of codes, NULL when there is none. */
-const char *qb_qgraph_float_node(const struct qb_qgraph *graph);
-
 /* Accepts NULL. */
 void qb_qgraph_free(struct qb_qgraph *graph);
 

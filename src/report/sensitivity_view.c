@@ -133,37 +133,44 @@ static double saturated_accumulators(const study *s, const layer *l)
     return share(l->saturation.accumulators, l->accumulators);
 }
 
-/* `head`: of the tables for people, which show those columns alone; `percent`: the value times 100 there. */
+/* `head`: of the tables for people, which show those columns alone; `percent`: the value times 100 there;
+ * `floats`: layers that are float have it too. */
 struct column {
     const char *key, *head, *format;
     bool percent;
     double (*value)(const study *s, const layer *l);
+    bool floats;
 };
 
+static double value_of(const struct column *column, const study *s, const layer *l)
+{
+    return l->f32 && !column->floats ? (double)NAN : column->value(s, l);
+}
+
 static const struct column columns[] = {
-    {"scale", "scale", "%.4g", false, scale},
-    {"zero_point", "zero", "%.0f", false, zero_point},
-    {"min", "float min", "%.4g", false, minimum},
-    {"max", "max", "%.4g", false, maximum},
-    {"clipped", "clipped %", "%.3f", true, clipped},
-    {"codes_at_end", NULL, NULL, false, ends},
-    {"alone_hits", "alone right", "%.0f", false, alone_hits},
-    {"alone_change", "change", "%+.0f", false, alone_change},
-    {"alone_agree", NULL, NULL, false, alone_agree},
-    {"alone_output_sqnr_db", "alone dB", "%.1f", false, alone_sqnr},
-    {"alone_output_cosine", "cosine", "%.5f", false, alone_cosine},
-    {"alone_logits_sqnr_db", "alone logits dB", "%.1f", false, alone_logits_sqnr},
-    {"alone_logits_cosine", NULL, NULL, false, alone_logits_cosine},
-    {"kept_float_hits", "kept right", "%.0f", false, kept_hits},
-    {"kept_float_change", "change", "%+.0f", false, kept_change},
-    {"kept_float_p", "p", "%.2g", false, kept_p},
-    {"kept_float_agree", NULL, NULL, false, kept_agree},
-    {"kept_float_logits_sqnr_db", "kept logits dB", "%.1f", false, kept_logits_sqnr},
-    {"kept_float_logits_cosine", NULL, NULL, false, kept_logits_cosine},
-    {"integer_output_sqnr_db", "integer dB", "%.1f", false, integer_sqnr},
-    {"integer_output_cosine", NULL, NULL, false, integer_cosine},
-    {"saturated_pairs", "saturated", "%.0f", false, saturated_pairs},
-    {"saturated_accumulators", NULL, NULL, false, saturated_accumulators},
+    {"scale", "scale", "%.4g", false, scale, false},
+    {"zero_point", "zero", "%.0f", false, zero_point, false},
+    {"min", "float min", "%.4g", false, minimum, true},
+    {"max", "max", "%.4g", false, maximum, true},
+    {"clipped", "clipped %", "%.3f", true, clipped, false},
+    {"codes_at_end", NULL, NULL, false, ends, false},
+    {"alone_hits", "alone right", "%.0f", false, alone_hits, false},
+    {"alone_change", "change", "%+.0f", false, alone_change, false},
+    {"alone_agree", NULL, NULL, false, alone_agree, false},
+    {"alone_output_sqnr_db", "alone dB", "%.1f", false, alone_sqnr, false},
+    {"alone_output_cosine", "cosine", "%.5f", false, alone_cosine, false},
+    {"alone_logits_sqnr_db", "alone logits dB", "%.1f", false, alone_logits_sqnr, false},
+    {"alone_logits_cosine", NULL, NULL, false, alone_logits_cosine, false},
+    {"kept_float_hits", "kept right", "%.0f", false, kept_hits, false},
+    {"kept_float_change", "change", "%+.0f", false, kept_change, false},
+    {"kept_float_p", "p", "%.2g", false, kept_p, false},
+    {"kept_float_agree", NULL, NULL, false, kept_agree, false},
+    {"kept_float_logits_sqnr_db", "kept logits dB", "%.1f", false, kept_logits_sqnr, false},
+    {"kept_float_logits_cosine", NULL, NULL, false, kept_logits_cosine, false},
+    {"integer_output_sqnr_db", "integer dB", "%.1f", false, integer_sqnr, true},
+    {"integer_output_cosine", NULL, NULL, false, integer_cosine, true},
+    {"saturated_pairs", "saturated", "%.0f", false, saturated_pairs, false},
+    {"saturated_accumulators", NULL, NULL, false, saturated_accumulators, false},
 };
 enum { COLUMNS = sizeof columns / sizeof columns[0], NETWORKS = 4 };
 
@@ -190,9 +197,13 @@ static const char *hits_word(const study *s)
     return s->synthetic ? "answers of the float network" : "right answers";
 }
 
-static void cell(double value, const struct column *column, char *out, size_t size)
+/* columns[0] of a layer that is float says so. */
+static void cell(const struct column *column, const study *s, const layer *l, char *out, size_t size)
 {
-    if (isnan(value)) {
+    const double value = value_of(column, s, l);
+    if (l->f32 && column == columns) {
+        snprintf(out, size, "float32");
+    } else if (isnan(value)) {
         snprintf(out, size, "-");
     } else {
 #pragma GCC diagnostic push
@@ -260,7 +271,7 @@ static void write_markdown(const study *s, const struct network networks[NETWORK
         snprintf(cells[count++], 64, "%s", s->layers[i].op);
         for (int c = 0; c < COLUMNS; c++) {
             if (columns[c].head) {
-                cell(columns[c].value(s, &s->layers[i]), &columns[c], cells[count++], 64);
+                cell(&columns[c], s, &s->layers[i], cells[count++], 64);
             }
         }
         markdown_row(out, cells, count);
@@ -301,7 +312,7 @@ static enum qb_status write_text(const study *s, const struct network networks[N
         qb_table_cell(&layers, "%s", s->layers[i].op);
         for (int c = 0; c < COLUMNS; c++) {
             if (columns[c].head) {
-                cell(columns[c].value(s, &s->layers[i]), &columns[c], text, sizeof text);
+                cell(&columns[c], s, &s->layers[i], text, sizeof text);
                 qb_table_cell(&layers, "%s", text);
             }
         }
@@ -354,7 +365,7 @@ static void write_csv(const study *s, FILE *out)
         csv_text(out, s->layers[i].name);
         fprintf(out, ",%s", s->layers[i].op);
         for (int c = 0; c < COLUMNS; c++) {
-            const double value = columns[c].value(s, &s->layers[i]);
+            const double value = value_of(&columns[c], s, &s->layers[i]);
             fputc(',', out);
             if (isfinite(value)) {
                 fprintf(out, "%.9g", value);
@@ -388,7 +399,7 @@ static enum qb_status write_json(const study *s, const struct qb_qgraph *graph,
         qb_json_put(item, "layer", qb_json_text(s->layers[i].name), &failed);
         qb_json_put(item, "operator", qb_json_text(s->layers[i].op), &failed);
         for (int c = 0; c < COLUMNS; c++) {
-            qb_json_put(item, columns[c].key, qb_json_real(columns[c].value(s, &s->layers[i])), &failed);
+            qb_json_put(item, columns[c].key, qb_json_real(value_of(&columns[c], s, &s->layers[i])), &failed);
         }
         failed |= json_array_append_new(layers, item) != 0;
     }
@@ -419,6 +430,9 @@ static enum qb_status write_script(const void *ctx, FILE *script, struct qb_erro
         script);
     for (size_t i = 0; i < s->count; i++) {
         const layer *const l = &s->layers[i];
+        if (l->f32) {
+            continue;
+        }
         const double alone = alone_logits_sqnr(s, l), kept = kept_logits_sqnr(s, l);
         fputc('"', script);
         gnuplot_label(script, l->name);

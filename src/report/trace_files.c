@@ -72,7 +72,7 @@ static enum qb_status write_arrays(const struct qb_trace *trace, const struct tr
     for (size_t i = 0; i < trace->integer_count; i++) {
         const struct qb_trace_tensor *const t = &trace->integer[i];
         file_stem(i, t->name, stem);
-        QB_TRY(write_codes(folder, stem, t, err));
+        QB_TRY(t->codes ? write_codes(folder, stem, t, err) : QB_OK);
         QB_TRY(write_array(folder, "integer/", stem, "", QB_NPY_F32, t->shape, t->real, err));
     }
     for (size_t i = 0; i < trace->real_count; i++) {
@@ -122,12 +122,15 @@ static json_t *integer_json(const struct qb_trace *trace, size_t index, bool *fa
 {
     const struct qb_trace_tensor *const t = &trace->integer[index];
     json_t *const item = tensor_json(index, t, "integer", failed);
-    qb_json_put(item, "scale", qb_json_real((double)t->q.scale), failed);
-    qb_json_put(item, "zero_point", json_integer(t->q.zero_point + shift(t)), failed);
-    qb_json_put(item, "dtype", qb_json_text(qb_dtype_name(t->q.dtype)), failed);
-    qb_json_put(item, "first_code", json_integer(shift(t)), failed);
-    qb_json_put(item, "at_low_end", qb_json_real((double)t->low / (double)t->count), failed);
-    qb_json_put(item, "at_high_end", qb_json_real((double)t->high / (double)t->count), failed);
+    const bool codes = t->codes != NULL;
+    qb_json_put(item, "scale", codes ? qb_json_real((double)t->q.scale) : json_null(), failed);
+    qb_json_put(item, "zero_point", codes ? json_integer(t->q.zero_point + shift(t)) : json_null(), failed);
+    qb_json_put(item, "dtype", qb_json_text(codes ? qb_dtype_name(t->q.dtype) : "float32"), failed);
+    qb_json_put(item, "first_code", codes ? json_integer(shift(t)) : json_null(), failed);
+    qb_json_put(item, "at_low_end", codes ? qb_json_real((double)t->low / (double)t->count) : json_null(),
+                failed);
+    qb_json_put(item, "at_high_end", codes ? qb_json_real((double)t->high / (double)t->count) : json_null(),
+                failed);
     const bool compared = t->origin >= 0;
     qb_json_put(item, "float_tensor", compared ? qb_json_text(trace->real[t->origin].name) : json_null(),
                 failed);
@@ -184,7 +187,7 @@ static void print_number(FILE *out, double value)
 static void print_line(FILE *out, const char *network, size_t index, const struct qb_trace_tensor *t)
 {
     char stem[NAME];
-    const bool integer = t->q.scale > 0, compared = t->origin >= 0;
+    const bool integer = t->codes != NULL, compared = t->origin >= 0;
     file_stem(index, t->name, stem); /* needs no quoting */
     fprintf(out, "%s,%s,%s,%d,%d,%d", network, stem, t->op, t->shape.h, t->shape.w, t->shape.c);
     print_number(out, t->stats.min);

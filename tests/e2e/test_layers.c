@@ -104,6 +104,19 @@ static void sensitivity(void **state)
     e2e_free(&r);
     assert_true(qb_is_file(e2e_path("s.csv")));
     unlink(e2e_path("s.csv"));
+    /* Mixed precision: layers that are float have no scale, and what makes codes of floats is a layer. */
+    snprintf(args, sizeof args,
+             "sensitivity --model %s --scheme fbgemm_mixed --samples-per-class 2 --images 8 --format json",
+             model());
+    json_t *const mixed = json_of(args);
+    const json_t *const first = json_array_get(json_object_get(mixed, "layers"), 0),
+                        *const second = json_array_get(json_object_get(mixed, "layers"), 1);
+    assert_int_equal(json_array_size(json_object_get(mixed, "layers")), 15);
+    assert_string_equal(json_string_value(json_object_get(first, "layer")), "conv");
+    assert_true(json_is_null(json_object_get(first, "scale")));
+    assert_string_equal(json_string_value(json_object_get(second, "layer")), "quantize_conv");
+    assert_true(json_number_value(json_object_get(second, "alone_output_sqnr_db")) > 20);
+    json_decref(mixed);
     e2e_expect_error(NULL, 2, "nothing to quantize", "sensitivity --model %s --scheme fp32", model());
     e2e_expect_error(NULL, 2, "no-such-folder",
                      "sensitivity --model %s --scheme fbgemm --data-dir no-such-folder", model());
@@ -159,6 +172,21 @@ static void trace(void **state)
     assert_memory_equal(traced.data, (const float *)all.data + 70, 10 * sizeof(float));
     qb_npy_free(&traced);
     qb_npy_free(&all);
+    /* Layers left float: values, no codes. */
+    snprintf(args, sizeof args,
+             "trace --model %s --scheme fbgemm_mixed --samples-per-class 2 --image 7 --output mixed",
+             model());
+    r = good(args);
+    e2e_free(&r);
+    qbt_ok(qb_npy_read(e2e_path("mixed/integer/01_conv.npy"), &traced, &err), &err);
+    qbt_ok(qb_npy_read(e2e_path("mixed/float/02_relu.npy"), &all, &err), &err);
+    assert_memory_equal(traced.data, all.data, traced.count * sizeof(float));
+    assert_false(qb_is_file(e2e_path("mixed/integer/01_conv.codes.npy")));
+    assert_true(qb_is_file(e2e_path("mixed/integer/02_quantize_conv.codes.npy")));
+    qb_npy_free(&traced);
+    qb_npy_free(&all);
+    r = e2e_shell(NULL, "rm -r mixed");
+    e2e_free(&r);
     e2e_expect_error(NULL, 2, "not empty; nothing was written",
                      "trace --model q.onnx --image 0 --output one");
     e2e_expect_error(NULL, 2, "has the test images 0 to",

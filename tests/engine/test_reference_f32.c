@@ -402,6 +402,24 @@ static void simulated_quantization(void **state)
         assert_int_equal((flags & 5) == 0, memcmp(got[3], want[3], N * CLASSES * sizeof(float)) == 0);
     }
     qb_engine_free(simulated);
+    /* Quantized beside: its codes are there, but who reads floats has it as it was. */
+    fake[0].tensor_on = fake[1].weights_on = false;
+    fake[2].tensor_on = fake[2].beside = true;
+    qbt_ok(qb_engine_create("reference", &graph, NULL, &plain, &engine, &err), &err);
+    engine->tap = keep_all;
+    engine->tap_ctx = want;
+    qbt_ok(qb_engine_run(engine, images, N, logits, &err), &err);
+    qb_engine_free(engine);
+    for (int floats = 0; floats < 2; floats++) {
+        fake[3].floats = floats;
+        qbt_ok(qb_engine_create("reference", &graph, NULL, &simulating, &simulated, &err), &err);
+        simulated->tap = keep_all;
+        simulated->tap_ctx = got;
+        qbt_ok(qb_engine_run(simulated, images, N, logits, &err), &err);
+        qb_engine_free(simulated);
+        assert_memory_not_equal(got[2], want[2], N * SIZE * sizeof(float));
+        assert_int_equal(floats, memcmp(got[3], want[3], N * CLASSES * sizeof(float)) == 0);
+    }
 }
 
 int main(void)

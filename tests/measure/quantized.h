@@ -16,6 +16,11 @@ struct quantized {
     struct qb_dataset set;
 };
 
+/* The same, observed by the rules of `prepare` and with the layers `floats` (NULL at the end) left float; the
+ * caller frees it. */
+struct qb_qgraph *quantized_with(const struct quantized *q, enum qb_prepare prepare,
+                                 const char *const *floats);
+
 /* cmocka group set-up and tear-down; *state is a struct quantized. */
 int quantized_setup(void **state);
 int quantized_teardown(void **state);

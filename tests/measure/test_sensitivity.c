@@ -135,22 +135,100 @@ static void a_spoiled_layer_is_found(void **state)
     qb_sensitivity_free(&s);
 }
 
+/* Layers that are float have nothing but a range and what reaches them; conversions to codes are layers. */
+static void mixed_precision(void **state)
+{
+    struct quantized mixed = *(const struct quantized *)*state;
+    mixed.qgraph =
+        quantized_with(&mixed, QB_PREPARE_EAGER, (const char *const[]){"conv", "conv_1", "dense", NULL});
+    struct qb_sensitivity s = measure(&mixed, SOME, 2);
+    assert_int_equal(s.count, 14 + 2); /* quantize_conv for the addition, quantize_conv_1 for conv_2 */
+    const struct qb_effect nothing = {0};
+    for (size_t i = 0; i < s.count; i++) {
+        const struct qb_layer_sensitivity *const l = &s.layers[i];
+        const bool f32 =
+            strcmp(l->name, "conv") == 0 || strcmp(l->name, "conv_1") == 0 || strcmp(l->name, "dense") == 0;
+        assert_int_equal(l->f32, f32);
+        assert_true(l->min < l->max && l->values > 0);
+        if (f32) {
+            assert_memory_equal(&l->alone, &nothing, sizeof nothing);
+            assert_memory_equal(&l->kept, &nothing, sizeof nothing);
+            assert_int_equal(l->accumulators + l->clipped + l->ends, 0);
+        } else {
+            assert_true(l->alone.logits.noise > 0 && l->kept.logits.noise < 2 * s.all.logits.noise);
+        }
+    }
+    /* Nothing is quantized in front of the first ones; the last one reads what all others left. */
+    assert_true(isinf(qb_deviation_sqnr(&s.layers[find(&s, "conv_1")].integer_output)));
+    assert_true(s.layers[find(&s, "dense")].integer_output.noise > 0);
+    assert_string_equal(s.layers[find(&s, "quantize_conv")].op, "quantize");
+    bool certain;
+    assert_false(s.layers[qb_sensitivity_worst(&s, &certain)].f32);
+    qb_sensitivity_free(&s);
+    qb_qgraph_free(mixed.qgraph);
+}
+
+/* Tensor conv is read as floats and as codes: the simulation keeps them apart, as the network does. One
+ * convolution is quantized; had conv_1 read conv's codes, the noise would be another. */
+static void floats_beside_codes(void **state)
+{
+    struct quantized mixed = *(const struct quantized *)*state;
+    mixed.qgraph = quantized_with(&mixed, QB_PREPARE_EAGER,
+                                  (const char *const[]){"conv", "conv_1", "conv_3", "conv_4", "conv_5",
+                                                        "conv_6", "conv_7", "conv_8", "dense", NULL});
+    struct qb_sensitivity s = measure(&mixed, SOME, 2);
+    assert_true(s.all.logits.noise > 0);
+    assert_near(s.all.logits.noise / s.integer.logits.noise, 1, 0.02);
+    assert_memory_equal(&s.layers[find(&s, "conv_1")].integer_output.noise, &(double){0}, sizeof(double));
+    qb_sensitivity_free(&s);
+    qb_qgraph_free(mixed.qgraph);
+}
+
+static void nothing_quantized(void **state)
+{
+    struct quantized all = *(const struct quantized *)*state;
+    struct qb_sensitivity s;
+    struct qb_error err;
+    all.qgraph = quantized_with(&all, QB_PREPARE_EAGER,
+                                (const char *const[]){"conv", "conv_1", "conv_2", "conv_3", "conv_4",
+                                                      "conv_5", "conv_6", "conv_7", "conv_8", "dense", NULL});
+    qbt_error(qb_sensitivity_measure(all.graph, all.qgraph, &all.set, 1, 1, NULL, &s, &err), QB_EUNSUPPORTED,
+              &err, "scheme test quantizes no layer");
+    qb_qgraph_free(all.qgraph);
+}
+
+/* In graph mode tensor add is quantized for itself behind the pad of conv_3, and for the others. */
+static void two_scales_of_a_tensor(void **state)
+{
+    struct quantized two = *(const struct quantized *)*state;
+    struct qb_sensitivity s;
+    struct qb_error err;
+    for (int floats = 0; floats < 2; floats++) {
+        two.qgraph = quantized_with(&two, QB_PREPARE_FX, (const char *const[]){floats ? "add" : NULL, NULL});
+        qbt_error(qb_sensitivity_measure(two.graph, two.qgraph, &two.set, 1, 1, NULL, &s, &err),
+                  QB_EUNSUPPORTED, &err,
+                  "once more; a scheme in which every tensor has one scale is expected");
+        qb_qgraph_free(two.qgraph);
+    }
+}
+
 /* By hand: certain only when chance cannot do it, times the number of layers. */
 static void worst(void **state)
 {
     (void)state;
-    struct qb_layer_sensitivity layers[3] = {
+    struct qb_layer_sensitivity layers[4] = {
+        {.f32 = true},
         {.kept = {.hits = 100, .logits = {.noise = 5}}},
         {.kept = {.hits = 106, .logits = {.noise = 6}}, .only_kept = 6},
         {.kept = {.hits = 100, .logits = {.noise = 4}}},
     };
-    struct qb_sensitivity s = {.all = {.hits = 100}, .layers = layers, .count = 3};
+    struct qb_sensitivity s = {.all = {.hits = 100}, .layers = layers, .count = 4};
     bool certain;
-    assert_int_equal(qb_sensitivity_worst(&s, &certain), 2); /* p = 2 / 2^6, times 3 */
+    assert_int_equal(qb_sensitivity_worst(&s, &certain), 3); /* p = 2 / 2^6, times 3 */
     assert_false(certain);
-    layers[1].only_kept = 7;
-    layers[1].kept.hits = 107;
-    assert_int_equal(qb_sensitivity_worst(&s, &certain), 1); /* p = 2 / 2^7, times 3 */
+    layers[2].only_kept = 7;
+    layers[2].kept.hits = 107;
+    assert_int_equal(qb_sensitivity_worst(&s, &certain), 2); /* p = 2 / 2^7, times 3 */
     assert_true(certain);
 }
 
@@ -200,6 +278,10 @@ int main(void)
         cmocka_unit_test(whole_networks),
         cmocka_unit_test(threads_and_parts),
         cmocka_unit_test(a_spoiled_layer_is_found),
+        cmocka_unit_test(mixed_precision),
+        cmocka_unit_test(floats_beside_codes),
+        cmocka_unit_test(nothing_quantized),
+        cmocka_unit_test(two_scales_of_a_tensor),
         cmocka_unit_test(worst),
         cmocka_unit_test(clipping_is_counted),
         cmocka_unit_test(refusals),

@@ -127,10 +127,46 @@ static void without_a_float_network(void **state)
     qb_trace_free(&trace);
 }
 
+/* Floats of the integer network: the engine's own, with bins instead of codes, and compared all the same. */
+static void floats_in_the_integer_network(void **state)
+{
+    struct quantized mixed = *(const struct quantized *)*state;
+    mixed.qgraph = quantized_with(&mixed, QB_PREPARE_EAGER, (const char *const[]){"conv", "conv_4", NULL});
+    struct qb_trace trace;
+    struct qb_error err;
+    qbt_ok(qb_trace_make(mixed.qgraph, mixed.graph, mixed.set.images, &trace, &err), &err);
+    assert_int_equal(trace.integer_count, mixed.qgraph->count);
+    int floats = 0;
+    for (size_t i = 0; i < trace.integer_count; i++) {
+        const struct qb_trace_tensor *const t = &trace.integer[i];
+        uint64_t total = 0;
+        for (int b = 0; b < QB_TRACE_BINS; b++) {
+            total += t->stats.histogram[b];
+        }
+        assert_int_equal(total, t->count);
+        assert_int_equal(t->codes == NULL, mixed.qgraph->nodes[i].f32);
+        assert_true(t->origin >= 0);
+        floats += t->codes == NULL;
+        if (!t->codes) {
+            assert_true(t->stats.histogram[0] > 0 && t->stats.histogram[QB_TRACE_BINS - 1] > 0);
+            assert_int_equal(t->low + t->high, 0);
+        }
+    }
+    assert_int_equal(floats, 4); /* input, conv, dequantize_conv_3, conv_4 */
+    const struct qb_trace_tensor *const conv = &trace.integer[qb_qgraph_find(mixed.qgraph, "conv")],
+                                        *const codes =
+                                            &trace.integer[qb_qgraph_find(mixed.qgraph, "quantize_conv")];
+    assert_true(conv->max_error == 0); /* nothing in front of it is quantized */
+    assert_true(codes->max_error > 0 && codes->codes);
+    assert_int_equal(codes->origin, conv->origin);
+    qb_trace_free(&trace);
+    qb_qgraph_free(mixed.qgraph);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(tensors_of_both_networks),
-                                       cmocka_unit_test(histograms_of_floats),
-                                       cmocka_unit_test(without_a_float_network)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(tensors_of_both_networks), cmocka_unit_test(histograms_of_floats),
+        cmocka_unit_test(without_a_float_network), cmocka_unit_test(floats_in_the_integer_network)};
     return cmocka_run_group_tests(tests, quantized_setup, quantized_teardown);
 }

@@ -7,7 +7,7 @@
 
 #include "report/sensitivity_view.h"
 
-static struct qb_layer_sensitivity layers[2];
+static struct qb_layer_sensitivity layers[3];
 static struct qb_sensitivity study;
 static const struct qb_qgraph graph = {.scheme = "mine", .arithmetic = QB_ARITHMETIC_ONEDNN};
 
@@ -40,6 +40,13 @@ static int setup(void **state)
                                               .alone_output = none,
                                               .alone = {.hits = 90, .agree = 100, .logits = none},
                                               .kept = {.hits = 80, .agree = 88, .logits = loud}};
+    layers[2] = (struct qb_layer_sensitivity){.name = "dense",
+                                              .op = "dense",
+                                              .f32 = true,
+                                              .min = -7,
+                                              .max = 8,
+                                              .values = 100,
+                                              .integer_output = loud};
     study = (struct qb_sensitivity){.images = 100,
                                     .fp32 = {.hits = 90, .agree = 100, .logits = none},
                                     .all = {.hits = 80, .agree = 88, .logits = loud},
@@ -47,7 +54,7 @@ static int setup(void **state)
                                     .saturating = {.hits = 60, .agree = 60, .logits = loud},
                                     .accumulate = QB_ACCUMULATE_MADDUBS_PAD4,
                                     .layers = layers,
-                                    .count = 2};
+                                    .count = 3};
     return 0;
 }
 
@@ -82,9 +89,13 @@ static void for_people(void **state)
         NULL};
     expect(QB_REPORT_TEXT, text);
     static const char *const markdown[] = {
-        "| add_1 | add | 0.25 | 0 | ", "| float | 90 | 100.00 | inf | 1.00000 |",
+        "| add_1 | add | 0.25 | 0 | ",
+        "| dense | dense | float32 | - | -7 | 8 | - | - | - | - | - | - | - | - | - "
+        "| - | 20.0 | - |\n",
+        "| float | 90 | 100.00 | inf | 1.00000 |",
         "| conv, the \"first\" | conv | 0.5 | 3 | -3 | 4 | 0.250 | 88 | -2 | 30.0 | ",
-        "\n\nconv, the \"first\" costs most", NULL};
+        "\n\nconv, the \"first\" costs most",
+        NULL};
     expect(QB_REPORT_MARKDOWN, markdown);
 }
 
@@ -120,6 +131,7 @@ static void csv(void **state)
     assert_ptr_equal(
         strstr(first, "\"conv, the \"\"first\"\"\",conv,0.5,3,-3,4,0.0025,0.005,88,-2,0.97,30,1,"), first);
     assert_ptr_equal(strstr(second, "\"add_1\",add,0.25,0,"), second);
+    assert_non_null(strstr(second, "\r\n\"dense\",dense,,,-7,8,,,,,,,,,,,,,,,,20,"));
     assert_non_null(strstr(second, ",,\r\n")); /* an addition multiplies nothing */
     /* As many commas in each line; the name has one more, in quotes. */
     int commas[3] = {0}, line = 0;
@@ -144,10 +156,14 @@ static void json(void **state)
     assert_string_equal(json_string_value(json_object_get(root, "accumulate")), "maddubs_pad4");
     assert_int_equal(json_array_size(json_object_get(root, "networks")), 4);
     const json_t *const conv = json_array_get(json_object_get(root, "layers"), 0),
-                        *const add = json_array_get(json_object_get(root, "layers"), 1);
+                        *const add = json_array_get(json_object_get(root, "layers"), 1),
+                        *const dense = json_array_get(json_object_get(root, "layers"), 2);
     assert_true(json_number_value(json_object_get(conv, "saturated_pairs")) == 12);
     assert_true(json_number_value(json_object_get(conv, "saturated_accumulators")) == 0.025);
     assert_true(json_is_null(json_object_get(add, "saturated_pairs")));
+    assert_true(json_is_null(json_object_get(dense, "scale")));
+    assert_true(json_is_null(json_object_get(dense, "kept_float_change")));
+    assert_true(json_number_value(json_object_get(dense, "integer_output_sqnr_db")) == 20);
     assert_true(json_is_null(json_object_get(add, "alone_logits_sqnr_db"))); /* no noise */
     json_decref(root);
 }
@@ -165,6 +181,7 @@ static void svg(void **state)
     qbt_ok(status, &err);
     assert_non_null(strstr(text, "<svg"));
     assert_non_null(strstr(text, "add_1"));
+    assert_null(strstr(text, "dense")); /* nothing to draw */
     free(text);
 }
 

@@ -13,31 +13,38 @@
 #include "base/progress.h"
 #include "report/trace_files.h"
 
-/* One integer tensor of two codes, s8 outside, and the float tensor it comes from, whose name is no file
- * name. */
+/* The integer network: two codes, s8 outside, and what was made of them as floats; the float network: the
+ * tensor they come from, whose name is no file name. */
 static uint8_t codes[2] = {0, 130};
 static float real[2] = {-64, 1}, wanted[2] = {-63, 1};
-static struct qb_trace_tensor integer = {.name = "conv",
-                                         .op = "conv",
-                                         .shape = {1, 1, 2},
-                                         .count = 2,
-                                         .real = real,
-                                         .stats = {.min = -64, .max = 1, .mean = -31.5, .sd = 32.5},
-                                         .q = {.scale = 0.5F, .zero_point = 128, .dtype = QB_QINT8},
-                                         .codes = codes,
-                                         .low = 1,
-                                         .origin = 0,
-                                         .deviation = {3970, 1, 4097, 4033},
-                                         .max_error = 1},
+static struct qb_trace_tensor integer[2] = {{.name = "conv",
+                                             .op = "conv",
+                                             .shape = {1, 1, 2},
+                                             .count = 2,
+                                             .real = real,
+                                             .stats = {.min = -64, .max = 1, .mean = -31.5, .sd = 32.5},
+                                             .q = {.scale = 0.5F, .zero_point = 128, .dtype = QB_QINT8},
+                                             .codes = codes,
+                                             .low = 1,
+                                             .origin = 0,
+                                             .deviation = {3970, 1, 4097, 4033},
+                                             .max_error = 1},
+                                            {.name = "dequantize_conv",
+                                             .op = "dequantize",
+                                             .shape = {1, 1, 2},
+                                             .count = 2,
+                                             .real = real,
+                                             .stats = {.min = -64, .max = 1, .mean = -31.5, .sd = 32.5},
+                                             .origin = -1}},
                               floating = {.name = "../re,lu\"",
                                           .op = "relu",
                                           .shape = {1, 1, 2},
                                           .count = 2,
                                           .real = wanted,
                                           .origin = -1};
-static const struct qb_trace trace = {.integer = &integer,
+static const struct qb_trace trace = {.integer = integer,
                                       .real = &floating,
-                                      .integer_count = 1,
+                                      .integer_count = 2,
                                       .real_count = 1,
                                       .integer_prediction = 1,
                                       .real_prediction = 0};
@@ -86,6 +93,12 @@ static void content(void **state)
     npy = array(folder, "integer/00_conv.npy");
     assert_memory_equal(npy.data, real, sizeof real);
     qb_npy_free(&npy);
+    npy = array(folder, "integer/01_dequantize_conv.npy");
+    assert_memory_equal(npy.data, real, sizeof real);
+    qb_npy_free(&npy);
+    char *const integers = qb_path_join(folder, "integer");
+    assert_int_equal(entries(integers), 3); /* no codes of floats */
+    free(integers);
     npy = array(folder, "float/00_.._re_lu_.npy");
     assert_memory_equal(npy.data, wanted, sizeof wanted);
     qb_npy_free(&npy);
@@ -102,6 +115,10 @@ static void content(void **state)
     assert_int_equal(json_integer_value(json_object_get(t, "first_code")), -128);
     assert_true(json_real_value(json_object_get(t, "at_low_end")) == 0.5);
     assert_int_equal(json_array_size(json_object_get(t, "histogram")), QB_TRACE_BINS);
+    const json_t *const f = json_array_get(json_object_get(root, "integer"), 1);
+    assert_string_equal(json_string_value(json_object_get(f, "dtype")), "float32");
+    assert_true(json_is_null(json_object_get(f, "scale")));
+    assert_true(json_is_null(json_object_get(f, "at_high_end")));
     assert_true(json_is_null(json_object_get(root, "label")));
     assert_int_equal(json_integer_value(json_object_get(root, "float_prediction")), 0);
     json_decref(root);
@@ -109,6 +126,8 @@ static void content(void **state)
     qbt_ok(qb_file_read(csv, 4096, &blob, &err), &err);
     assert_non_null(
         strstr((char *)blob.data, "\r\ninteger,00_conv,conv,1,1,2,-64,1,-31.5,32.5,0.5,0,0.5,0,"));
+    assert_non_null(strstr((char *)blob.data,
+                           "\r\ninteger,01_dequantize_conv,dequantize,1,1,2,-64,1,-31.5,32.5,,,,,,,\r\n"));
     assert_non_null(strstr((char *)blob.data, "\r\nfloat,00_.._re_lu_,relu,1,1,2,0,0,0,0,,,,,,,\r\n"));
     qb_blob_free(&blob);
     /* Not over what is there. */

@@ -15,7 +15,8 @@ struct net {
     bool pytorch_batches;
     const struct qb_fake *fake;            /* [graph->count], or NULL */
     struct qb_float_weights *fake_weights; /* [graph->count], those of `fake` */
-    int logits;                            /* node */
+    size_t *kept; /* [graph->count], where in scratch a tensor is kept as it was (`beside`) */
+    int logits;   /* node */
 };
 
 /* To codes and back. The bounds are whole numbers, so clamping may come before rounding. */
@@ -48,18 +49,26 @@ static void run_softmax(const float *src, size_t pixels, size_t channels, float 
     }
 }
 
+/* What node `i` reads of tensor `src`. */
+static const float *source_of(const struct net *net, int i, int src, void *const *tensors,
+                              const float *scratch)
+{
+    const struct qb_fake *const fake = net->fake;
+    return fake && fake[i].floats && fake[src].tensor_on && fake[src].beside ? scratch + net->kept[src]
+                                                                             : tensors[src];
+}
+
 static void forward(const struct qb_runner *runner, const uint8_t *image, void *const *tensors, void *scratch,
                     float *logits)
 {
-    (void)scratch;
     const struct net *const net = runner->net;
     const bool alone = net->pytorch_batches && runner->n == 1;
     for (int i = 0; i < net->graph->count; i++) {
         const struct qb_node *const n = &net->graph->nodes[i];
         const int source = n->op == QB_OP_INPUT ? 0 : n->src[0];
         const struct qb_shape s = net->graph->nodes[source].dst;
-        const float *const src = tensors[source];
-        const float *const src1 = n->op == QB_OP_ADD ? tensors[n->src[1]] : NULL;
+        const float *const src = source_of(net, i, source, tensors, scratch);
+        const float *const src1 = n->op == QB_OP_ADD ? source_of(net, i, n->src[1], tensors, scratch) : NULL;
         float *const dst = tensors[i];
         const size_t count = runner->counts[i];
         const struct qb_fake *const fake = net->fake ? &net->fake[i] : NULL;
@@ -88,6 +97,9 @@ static void forward(const struct qb_runner *runner, const uint8_t *image, void *
         default: break; /* refused by qb_check_graph */
         }
         if (fake && fake->tensor_on) {
+            if (fake->beside) {
+                memcpy((float *)scratch + net->kept[i], dst, count * sizeof *dst);
+            }
             run_fake(&fake->q, count, dst);
         }
         qb_runner_step(runner, i);
@@ -102,7 +114,11 @@ static enum qb_status make_fake(const struct qb_fake *fake, struct qb_runner *ru
     const size_t count = (size_t)net->graph->count;
     net->fake = fake;
     net->fake_weights = qb_runner_array(runner, count, sizeof *net->fake_weights, err);
-    for (size_t i = 0; net->fake_weights && i < count; i++) {
+    net->kept = net->fake_weights ? qb_runner_array(runner, count, sizeof *net->kept, err) : NULL;
+    for (size_t i = 0; net->kept && i < count; i++) {
+        net->kept[i] = runner->scratch_bytes / sizeof(float);
+        runner->scratch_bytes +=
+            fake[i].beside ? qb_shape_count(net->graph->nodes[i].dst) * sizeof(float) : 0;
         struct qb_node node = net->graph->nodes[i];
         node.wei = fake[i].wei;
         node.bia = fake[i].bia;
@@ -110,7 +126,7 @@ static enum qb_status make_fake(const struct qb_fake *fake, struct qb_runner *ru
             return qb_fail_memory(err, qb_node_params(&node) * sizeof(float));
         }
     }
-    return net->fake_weights ? QB_OK : err->status;
+    return net->kept ? QB_OK : err->status;
 }
 
 static enum qb_status make_net(const struct qb_graph *graph, const struct qb_engine_options *options,
