@@ -25,8 +25,9 @@ static const struct argp_option option_list[] = {
     {"model", 'm', "FILE", 0, "a float or quantized model (default: models/resnet8.onnx)", 0},
     {"scheme", 's', "NAME", 0, "how to quantize a float model: a scheme, or fp32 (default: fbgemm)", 0},
     {"engine", 'e', "NAMES", 0,
-     "engines, comma-separated; the first is what the others are compared with (default: native,onednn; "
-     "onednn for floats)",
+     "engines, comma-separated; the first is what the others are compared with (default: native and onednn, "
+     "as "
+     "far as they have the network's arithmetic, else reference; onednn for floats)",
      0},
     {"isa", 'i', "NAME", 0,
      "cap of the instruction set: ref, avx2, avxvnni, avx512vnni, amx (default: best, or $QB_ISA)", 0},
@@ -104,27 +105,49 @@ static enum qb_status check_engines(const struct options *o, struct work *w, str
                                  : qb_fail(err, QB_EINPUT, "--engine: %d engines at most", MOST_ENGINES);
 }
 
-static enum qb_status make_engines(const struct options *o, struct work *w, struct qb_error *err)
+static enum qb_status make_engine(const struct options *o, struct work *w, const char *name,
+                                  struct qb_error *err)
 {
-    const char *const names = o->engines ? o->engines : w->model.qgraph ? "native,onednn" : "onednn";
-    char *const list = qb_arena_strdup(w->arena, names);
-    if (!list) {
-        return qb_fail_memory(err, strlen(names));
-    }
     const struct qb_engine_options options = {.isa = w->isa, .threads = 1, .batch = 1, .impl = o->impl};
-    char *rest = list;
+    QB_TRY(qb_engine_create(name, w->model.qgraph ? NULL : w->model.graph, w->model.qgraph, &options,
+                            &w->engines[w->count], err));
+    w->count++;
+    return QB_OK;
+}
+
+/* Those that were asked for, all of them. */
+static enum qb_status make_asked(const struct options *o, struct work *w, struct qb_error *err)
+{
+    char *rest = qb_arena_strdup(w->arena, o->engines);
+    if (!rest) {
+        return qb_fail_memory(err, strlen(o->engines));
+    }
     for (char *name; (name = strsep(&rest, ",")) != NULL;) {
-        const enum qb_status status = qb_engine_create(name, w->model.qgraph ? NULL : w->model.graph,
-                                                       w->model.qgraph, &options, &w->engines[w->count], err);
-        if (status == QB_OK) {
-            w->count++;
-        } else if (o->engines || status != QB_EUNSUPPORTED) {
+        QB_TRY(make_engine(o, w, name, err));
+    }
+    return QB_OK;
+}
+
+/* Those of the usual ones that have the network's arithmetic, the reference engine where none has. */
+static enum qb_status make_usual(const struct options *o, struct work *w, struct qb_error *err)
+{
+    static const char *const usual[] = {"native", "onednn"};
+    char left[2 * sizeof err->text] = "";
+    size_t used = 0;
+    for (size_t i = w->model.qgraph ? 0 : 1; i < sizeof usual / sizeof *usual; i++) {
+        const enum qb_status status = make_engine(o, w, usual[i], err);
+        if (status == QB_EUNSUPPORTED) {
+            used += (size_t)snprintf(left + used, sizeof left - used, "%s%s (%s)", used ? ", " : "", usual[i],
+                                     err->text);
+            used = used < sizeof left ? used : sizeof left - 1;
+        } else if (status != QB_OK) {
             return status;
-        } else {
-            fprintf(stderr, "qbench: without engine %s: %s\n", name, err->text);
         }
     }
-    return w->count ? QB_OK : err->status;
+    if (used) {
+        fprintf(stderr, "qbench: %sleft out: %s\n", w->count ? "" : "reference engine; ", left);
+    }
+    return w->count ? QB_OK : make_engine(o, w, "reference", err);
 }
 
 /* oneDNN has names of its own for instruction sets: it runs under the cap that was asked for. */
@@ -198,7 +221,7 @@ static enum qb_status profile(const struct options *o, struct work *w, struct qb
     pipeline_tell_synthetic();
     QB_TRY(quantize(o, w, err));
     cli_progress_end();
-    QB_TRY(make_engines(o, w, err));
+    QB_TRY(o->engines ? make_asked(o, w, err) : make_usual(o, w, err));
     return measure(o, w, err);
 }
 

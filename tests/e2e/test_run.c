@@ -102,6 +102,29 @@ static void a_profile_has_every_layer(void **state)
     e2e_free(&r);
 }
 
+/* Of the engines that nobody asked for, those that cannot are left out in one line; asked for, they are an
+ * error. */
+static void a_profile_takes_the_engines_that_can(void **state)
+{
+    (void)state;
+    struct e2e_result r = e2e_run(no_data, "profile --seconds 1 --scheme ort_s8s8");
+    assert_int_equal(r.code, 0);
+    assert_non_null(strstr(r.err, "qbench: left out: onednn ("));
+    assert_non_null(strstr(r.out, " native "));
+    e2e_free(&r);
+    r = e2e_run(no_data, "profile --seconds 1 --scheme %s",
+                qbt_source("configs/saturation/onednn_maddubs.yaml"));
+    assert_int_equal(r.code, 0);
+    assert_non_null(strstr(r.err, "qbench: reference engine; left out: native ("));
+    assert_non_null(strstr(r.err, "), onednn ("));
+    assert_non_null(strstr(r.out, " reference ref"));
+    e2e_free(&r);
+    r = e2e_run(no_data, "profile --seconds 1 --scheme ort_s8s8 --engine native,onednn");
+    assert_int_equal(r.code, 2);
+    assert_non_null(strstr(r.err, "the network's is ort"));
+    e2e_free(&r);
+}
+
 static void dry_run_writes_nothing(void **state)
 {
     (void)state;
@@ -160,6 +183,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(table_files_and_a_free_repeat),
         cmocka_unit_test(a_profile_has_every_layer),
+        cmocka_unit_test(a_profile_takes_the_engines_that_can),
         cmocka_unit_test(dry_run_writes_nothing),
         cmocka_unit_test(interrupted_and_resumed),
         cmocka_unit_test(lists),
