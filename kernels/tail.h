@@ -11,6 +11,9 @@
  *
  *   fixed           x = acc + start[k]; v = fma((float)x, scale[k], bia[k], of x's sign where `sign` is set)
  *                   and 1 is added to rne(v) where x == patch[k]
+ *   integer         h = (2 * (acc + start[k]) * multiplier[k] + nudge) >> 32, computed in 64 bits,
+ *                   v = (h + round[k] - (h < 0)) >> shift[k]; nudge is 2^31. With `once` nudge is 0 and
+ *                   (h < 0) is left out. Where shift[k] is 0: v = h, nudge 2^31.
  *
  *   without a residual   dst = max(sat(rne(v) + zero_point), low)    onednn*: zero_point is 0, it is in v
  *   sum (onednn*)        the same with fma(res_scale, (float)(res - res_zero_point), s) in place of s
@@ -19,17 +22,18 @@
  *                        dst = max(sat(rne(c * dst_inverse) + zero_point), low) with c = a + b,
  *                        a = fma(conv_scale, y + conv_zero_point, conv_offset),
  *                        b = fma(res_scale, res, res_offset)
- *   quick                the same with fma(quick_conv, y, fma(quick_res, res, quick_offset)) in place of
+ *   add, quick           the same with fma(quick_conv, y, fma(quick_res, res, quick_offset)) in place of
  *                        c * dst_inverse: it has been found to give the same code for all 65,536 pairs
  *
- * `fixed` stands for rules in integers (arithmetic tflite). Codes are a staircase over the accumulators, and
- * constants can be found for which this formula has the very same steps (src/engine/native/fixed.h). Its
- * addition is always quick.
+ * `integer` is the multiplication by a quantized multiplier of arithmetic tflite, with two roundings or one.
+ * `fixed` stands for it in fewer instructions: codes are a staircase over the accumulators, and mostly
+ * constants can be found for which this formula has the very same steps (src/engine/native/fixed.h).
+ * Additions of both are always quick.
  *
  * A ReLU is a low that is dst's zero point in every rule: rounding and clamping are monotone, and the zero
  * point is the code of 0. The caller guarantees QB_TAIL_LIMIT > |v| and |c * dst_inverse| for every
- * accumulator and code that can occur, so that no conversion to int32 overflows; only the ref tail does
- * without that. */
+ * accumulator and code that can occur, so that no conversion to int32 overflows, and for `integer`
+ * 2^30 > |acc + start[k]|, and multiplier[k] = 0 where shift[k] is 0; only the ref tail does without that. */
 #ifndef QB_KERNELS_TAIL_H
 #define QB_KERNELS_TAIL_H
 
@@ -46,25 +50,24 @@ static inline int qb_blocks(int channels)
     return (channels + QB_BLOCK - 1) / QB_BLOCK;
 }
 
-enum { QB_STEPS = 255 };
-
 enum qb_tail_rule {
     QB_TAIL_FBGEMM,
     QB_TAIL_FBGEMM_TENSOR,
     QB_TAIL_ONEDNN,
     QB_TAIL_ONEDNN_APART,
-    QB_TAIL_FIXED
+    QB_TAIL_FIXED,
+    QB_TAIL_INTEGER
 };
 enum qb_tail_residual { QB_TAIL_NONE, QB_TAIL_SUM, QB_TAIL_ADD };
 
 struct qb_tail {
     enum qb_tail_rule rule;
     enum qb_tail_residual residual; /* SUM only with ONEDNN*, ADD with all but ONEDNN */
-    const float *bia, *scale;       /* [16 * blocks], 64-byte aligned */
-    const int32_t *start, *patch;   /* the same; FIXED only, else NULL */
-    int32_t sign;                   /* FIXED: INT32_MIN (a float's sign bit) or 0 */
-    const int32_t *steps; /* FIXED without such constants, ref only, else NULL: [channels][QB_STEPS], the
-                           * smallest x with each of the codes 1 .. 255 */
+    const float *bia, *scale;     /* [16 * blocks], 64-byte aligned, never NULL; INTEGER does not read them */
+    const int32_t *start, *patch; /* the same; start: FIXED and INTEGER, patch: FIXED, else NULL */
+    int32_t sign;                 /* FIXED: INT32_MIN (a float's sign bit) or 0 */
+    const int32_t *multiplier, *round, *shift; /* the same; INTEGER only, else NULL */
+    bool once;                                 /* INTEGER */
     float bia_factor;
     float acc_scale;                   /* ONEDNN_APART */
     float own_inverse, own_zero_point; /* ONEDNN*; of the convolution's own codes */
@@ -95,6 +98,8 @@ enum qb_tail_form {
     QB_FORM_APART_ADD_LONG,
     QB_FORM_FIXED,
     QB_FORM_FIXED_ADD, /* quick */
+    QB_FORM_INTEGER,
+    QB_FORM_INTEGER_ADD, /* quick */
     QB_FORM_COUNT
 };
 static inline enum qb_tail_form qb_tail_form(const struct qb_tail *t)
@@ -102,6 +107,7 @@ static inline enum qb_tail_form qb_tail_form(const struct qb_tail *t)
     const bool add = t->residual == QB_TAIL_ADD, sum = t->residual == QB_TAIL_SUM;
     switch (t->rule) {
     case QB_TAIL_FIXED: return add ? QB_FORM_FIXED_ADD : QB_FORM_FIXED;
+    case QB_TAIL_INTEGER: return add ? QB_FORM_INTEGER_ADD : QB_FORM_INTEGER;
     case QB_TAIL_ONEDNN: return sum ? QB_FORM_ONEDNN_SUM : QB_FORM_ONEDNN;
     case QB_TAIL_ONEDNN_APART:
         if (!add) {
@@ -119,7 +125,7 @@ static inline enum qb_tail_form qb_tail_form(const struct qb_tail *t)
 static inline bool qb_form_reads(enum qb_tail_form form)
 {
     return form != QB_FORM_FBGEMM && form != QB_FORM_TENSOR && form != QB_FORM_ONEDNN &&
-           form != QB_FORM_APART && form != QB_FORM_FIXED;
+           form != QB_FORM_APART && form != QB_FORM_FIXED && form != QB_FORM_INTEGER;
 }
 /* Whether v is s * own_inverse + own_zero_point. */
 static inline bool qb_form_onednn(enum qb_tail_form form)

@@ -37,6 +37,26 @@ QB_INLINE __m256i qb_tail256_fixed(const struct qb_tail *t, __m256i acc, size_t 
     return _mm256_sub_epi32(code, _mm256_cmpeq_epi32(x, _mm256_load_si256(patch)));
 }
 
+/* INTEGER: v of channels k .. k + 7. Products of even channels, of odd ones, and the high halves of both;
+ * h < 0 is the sign bit, which a shift by 32 leaves out. */
+QB_INLINE __m256i qb_tail256_integer(const struct qb_tail *t, __m256i acc, size_t k)
+{
+    const __m256i *const start = (const __m256i *)(const void *)(t->start + k),
+                         *const multiplier = (const __m256i *)(const void *)(t->multiplier + k),
+                         *const round = (const __m256i *)(const void *)(t->round + k),
+                         *const shift = (const __m256i *)(const void *)(t->shift + k);
+    const __m256i x = _mm256_add_epi32(acc, _mm256_load_si256(start)), twice = _mm256_add_epi32(x, x),
+                  m = _mm256_load_si256(multiplier),
+                  nudge = _mm256_set1_epi64x(t->once ? 0 : INT64_C(1) << 31);
+    const __m256i even = _mm256_add_epi64(_mm256_mul_epi32(twice, m), nudge),
+                  product = _mm256_mul_epi32(_mm256_srli_epi64(twice, 32), _mm256_srli_epi64(m, 32)),
+                  odd = _mm256_add_epi64(product, nudge);
+    const __m256i h = _mm256_blend_epi32(_mm256_srli_epi64(even, 32), odd, 0xaa),
+                  negative = _mm256_srlv_epi32(h, _mm256_set1_epi32(t->once ? 32 : 31));
+    return _mm256_srav_epi32(_mm256_sub_epi32(_mm256_add_epi32(h, _mm256_load_si256(round)), negative),
+                             _mm256_load_si256(shift));
+}
+
 /* v of the other rules. Two roundings where tail.h has two: no FMA there. */
 QB_INLINE __m256 qb_tail256_v(enum qb_tail_form form, const struct qb_tail *t, __m256i acc, size_t k,
                               const uint8_t *res)
@@ -62,9 +82,10 @@ QB_INLINE __m256 qb_tail256_v(enum qb_tail_form form, const struct qb_tail *t, _
 QB_INLINE __m256i qb_tail256_value(enum qb_tail_form form, const struct qb_tail *t, __m256i acc, size_t k,
                                    const uint8_t *res)
 {
-    if (form == QB_FORM_FIXED || form == QB_FORM_FIXED_ADD) {
-        const __m256i code = qb_tail256_fixed(t, acc, k);
-        if (form == QB_FORM_FIXED) {
+    if (form >= QB_FORM_FIXED) {
+        const __m256i code =
+            form >= QB_FORM_INTEGER ? qb_tail256_integer(t, acc, k) : qb_tail256_fixed(t, acc, k);
+        if (!qb_form_reads(form)) {
             return code;
         }
         const __m256i y = _mm256_min_epi32(_mm256_max_epi32(code, _mm256_set1_epi32((int32_t)t->conv_low)),

@@ -10,14 +10,26 @@
 
 /* Per-channel constants of one block. */
 struct qb_tail512_block {
-    __m512 bia, scale;
-    __m512i start, patch; /* FIXED */
+    __m512 bia, scale;                     /* not of INTEGER */
+    __m512i start;                         /* FIXED and INTEGER */
+    __m512i patch;                         /* FIXED */
+    __m512i multiplier, odd, round, shift; /* INTEGER; odd: multipliers of odd channels, one place lower */
 };
 
 /* Of the block that starts at channel k. `form` is a constant where this is inlined. */
 QB_INLINE struct qb_tail512_block qb_tail512_load(enum qb_tail_form form, const struct qb_tail *t, size_t k)
 {
-    struct qb_tail512_block b = {.bia = _mm512_load_ps(t->bia + k), .scale = _mm512_load_ps(t->scale + k)};
+    struct qb_tail512_block b;
+    if (form == QB_FORM_INTEGER || form == QB_FORM_INTEGER_ADD) {
+        b.start = _mm512_load_si512(t->start + k);
+        b.multiplier = _mm512_load_si512(t->multiplier + k);
+        b.odd = _mm512_srli_epi64(b.multiplier, 32);
+        b.round = _mm512_load_si512(t->round + k);
+        b.shift = _mm512_load_si512(t->shift + k);
+        return b;
+    }
+    b.bia = _mm512_load_ps(t->bia + k);
+    b.scale = _mm512_load_ps(t->scale + k);
     if (form == QB_FORM_FIXED || form == QB_FORM_FIXED_ADD) {
         b.start = _mm512_load_si512(t->start + k);
         b.patch = _mm512_load_si512(t->patch + k);
@@ -71,6 +83,19 @@ QB_INLINE __m512i qb_tail512_fixed(const struct qb_tail *t, __m512i acc, struct 
     return _mm512_mask_add_epi32(code, _mm512_cmpeq_epi32_mask(x, b.patch), code, ones);
 }
 
+/* INTEGER: v. Products of even channels, of odd ones, and the high halves of both; h < 0 is the sign bit,
+ * which a shift by 32 leaves out. */
+QB_INLINE __m512i qb_tail512_integer(const struct qb_tail *t, __m512i acc, struct qb_tail512_block b)
+{
+    const __m512i x = _mm512_add_epi32(acc, b.start), twice = _mm512_add_epi32(x, x),
+                  nudge = _mm512_set1_epi64(t->once ? 0 : INT64_C(1) << 31);
+    const __m512i even = _mm512_add_epi64(_mm512_mul_epi32(twice, b.multiplier), nudge),
+                  odd = _mm512_add_epi64(_mm512_mul_epi32(_mm512_srli_epi64(twice, 32), b.odd), nudge);
+    const __m512i h = _mm512_mask_shuffle_epi32(odd, 0x5555, even, _MM_PERM_DDBB),
+                  negative = _mm512_srlv_epi32(h, _mm512_set1_epi32(t->once ? 32 : 31));
+    return _mm512_srav_epi32(_mm512_sub_epi32(_mm512_add_epi32(h, b.round), negative), b.shift);
+}
+
 /* v of the other rules. Two roundings where tail.h has two: no FMA there. */
 QB_INLINE __m512 qb_tail512_v(enum qb_tail_form form, const struct qb_tail *t, __m512i acc,
                               struct qb_tail512_block b, const uint8_t *res)
@@ -95,9 +120,10 @@ QB_INLINE __m512 qb_tail512_v(enum qb_tail_form form, const struct qb_tail *t, _
 QB_INLINE __m512i qb_tail512_value(enum qb_tail_form form, const struct qb_tail *t, __m512i acc,
                                    struct qb_tail512_block b, const uint8_t *res)
 {
-    if (form == QB_FORM_FIXED || form == QB_FORM_FIXED_ADD) {
-        const __m512i code = qb_tail512_fixed(t, acc, b);
-        if (form == QB_FORM_FIXED) {
+    if (form >= QB_FORM_FIXED) {
+        const __m512i code =
+            form >= QB_FORM_INTEGER ? qb_tail512_integer(t, acc, b) : qb_tail512_fixed(t, acc, b);
+        if (!qb_form_reads(form)) {
             return code;
         }
         const __m512i y = _mm512_min_epi32(_mm512_max_epi32(code, _mm512_set1_epi32((int32_t)t->conv_low)),

@@ -32,20 +32,21 @@ static inline float qb_tail_quick(const struct qb_tail *t, float y, uint8_t res)
     return fmaf(t->quick_conv, y, fmaf(t->quick_res, (float)res, t->quick_offset));
 }
 
-/* FIXED, up to rne(v) and the patch, or by the steps. */
+/* FIXED, up to rne(v) and the patch. */
 static inline int32_t qb_tail_fixed(const struct qb_tail *t, int32_t acc, int k)
 {
     const int32_t x = (int32_t)((uint32_t)acc + (uint32_t)t->start[k]);
-    if (t->steps) {
-        const int32_t *const steps = t->steps + (size_t)k * QB_STEPS;
-        int32_t code = 0;
-        while (code < QB_STEPS && steps[code] <= x) {
-            code++;
-        }
-        return code - (t->residual == QB_TAIL_ADD ? t->conv_zero_point : t->zero_point);
-    }
     const float bia = t->sign && x < 0 ? -t->bia[k] : t->bia[k];
     return (int32_t)qb_tail_rne(fmaf((float)x, t->scale[k], bia)) + (x == t->patch[k]);
+}
+
+/* INTEGER, v; any shift and any sum that an int32 holds. */
+static inline int32_t qb_tail_integer(const struct qb_tail *t, int32_t acc, int k)
+{
+    const int32_t x = (int32_t)((uint32_t)acc + (uint32_t)t->start[k]), shift = t->shift[k];
+    const int64_t nudge = t->once && shift ? 0 : INT64_C(1) << 31,
+                  h = (2 * (int64_t)x * t->multiplier[k] + nudge) >> 32;
+    return (int32_t)(shift ? (h + t->round[k] - (!t->once && h < 0)) >> shift : h);
 }
 
 /* v of the other rules. */
@@ -66,8 +67,9 @@ static inline float qb_tail_v(const struct qb_tail *t, int32_t acc, int k, uint8
 /* One accumulator of channel k; res is not looked at without a residual. */
 static inline uint8_t qb_tail_ref(const struct qb_tail *t, int32_t acc, int k, uint8_t res)
 {
-    if (t->rule == QB_TAIL_FIXED) {
-        const float code = (float)qb_tail_fixed(t, acc, k);
+    if (t->rule == QB_TAIL_FIXED || t->rule == QB_TAIL_INTEGER) {
+        const float code =
+            (float)(t->rule == QB_TAIL_FIXED ? qb_tail_fixed(t, acc, k) : qb_tail_integer(t, acc, k));
         return t->residual == QB_TAIL_NONE
                    ? qb_tail_code(code, t->zero_point, t->low)
                    : qb_tail_code(qb_tail_quick(t, fminf(fmaxf(code, t->conv_low), t->conv_high), res),

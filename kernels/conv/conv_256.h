@@ -125,6 +125,8 @@ static struct qb_at256 qb_finish256_any(const struct qb_run256 *r, const __m256i
         case QB_FORM_APART_ADD_LONG: qb_codes256(QB_FORM_APART_ADD_LONG, r, acc + 2 * p, two, k, &at); break;
         case QB_FORM_FIXED: qb_codes256(QB_FORM_FIXED, r, acc + 2 * p, two, k, &at); break;
         case QB_FORM_FIXED_ADD: qb_codes256(QB_FORM_FIXED_ADD, r, acc + 2 * p, two, k, &at); break;
+        case QB_FORM_INTEGER: qb_codes256(QB_FORM_INTEGER, r, acc + 2 * p, two, k, &at); break;
+        case QB_FORM_INTEGER_ADD: qb_codes256(QB_FORM_INTEGER_ADD, r, acc + 2 * p, two, k, &at); break;
         case QB_FORM_COUNT: break;
         }
     }

@@ -228,6 +228,8 @@ VALUES(apart_add, QB_FORM_APART_ADD)
 VALUES(apart_add_long, QB_FORM_APART_ADD_LONG)
 VALUES(fixed, QB_FORM_FIXED)
 VALUES(fixed_add, QB_FORM_FIXED_ADD)
+VALUES(integer, QB_FORM_INTEGER)
+VALUES(integer_add, QB_FORM_INTEGER_ADD)
 
 bool qb_amx_plain(const struct qb_conv *c)
 {
@@ -270,6 +272,8 @@ qb_amx_unit_fn *qb_amx_unit(const struct qb_conv *c, int blocks)
     case QB_FORM_APART_ADD_LONG: return apart_add_long[two];
     case QB_FORM_FIXED: return fixed[two];
     case QB_FORM_FIXED_ADD: return fixed_add[two];
+    case QB_FORM_INTEGER: return integer[two];
+    case QB_FORM_INTEGER_ADD: return integer_add[two];
     case QB_FORM_COUNT: break;
     }
     return NULL;

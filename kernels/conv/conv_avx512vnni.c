@@ -196,6 +196,8 @@ QB_INLINE bool finish_full(const struct job *j, const __m512i *acc, size_t y, st
     case QB_FORM_APART_ADD: finish_here(QB_FORM_APART_ADD, false, j, acc, y, at, P, Q); return true;
     case QB_FORM_FIXED: finish_here(QB_FORM_FIXED, false, j, acc, y, at, P, Q); return true;
     case QB_FORM_FIXED_ADD: finish_here(QB_FORM_FIXED_ADD, false, j, acc, y, at, P, Q); return true;
+    case QB_FORM_INTEGER: finish_here(QB_FORM_INTEGER, false, j, acc, y, at, P, Q); return true;
+    case QB_FORM_INTEGER_ADD: finish_here(QB_FORM_INTEGER_ADD, false, j, acc, y, at, P, Q); return true;
     default: return false;
     }
 }
@@ -251,6 +253,8 @@ static void finish_general(const struct job *j, const __m512i *acc, size_t y, st
         case QB_FORM_APART_ADD_LONG: finish_any(QB_FORM_APART_ADD_LONG, j, acc, blocks, y, at, P); break;
         case QB_FORM_FIXED: finish_any(QB_FORM_FIXED, j, acc, blocks, y, at, P); break;
         case QB_FORM_FIXED_ADD: finish_any(QB_FORM_FIXED_ADD, j, acc, blocks, y, at, P); break;
+        case QB_FORM_INTEGER: finish_any(QB_FORM_INTEGER, j, acc, blocks, y, at, P); break;
+        case QB_FORM_INTEGER_ADD: finish_any(QB_FORM_INTEGER_ADD, j, acc, blocks, y, at, P); break;
         case QB_FORM_COUNT: break;
         }
     }

@@ -417,6 +417,9 @@ static void divided_images(void **state)
         compare_on(&net, 7, &(struct threads_and_batch){threads, 1}, 1);
         struct qb_engine *const engine = make("native", &net, threads, 1);
         assert_non_null(strstr(engine->implementation, "steps of one image divided"));
+        if (net.graph.arithmetic == QB_ARITHMETIC_TFLITE) { /* per-channel constants of all kinds are divided */
+            assert_non_null(strstr(engine->implementation, "+integer"));
+        }
         qb_engine_free(engine);
         net_free(&net);
     }

@@ -1,6 +1,7 @@
 /* Convolutions: every form of the tail, every shape class of the tiles, zero points, strides and steps that
  * are no powers of two. dst is compared byte by byte with the ref kernel's, the gaps between pixels with what
  * they held before. */
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,6 +21,7 @@ struct sample {
     int32_t zero_points[CHANNELS];
     _Alignas(64) float bia[CHANNELS], scale[CHANNELS];
     _Alignas(64) int32_t start[CHANNELS], patch[CHANNELS];
+    _Alignas(64) int32_t multiplier[CHANNELS], round[CHANNELS], shift[CHANNELS];
 };
 
 static float real(struct qb_rng *rng, double low, double high)
@@ -44,14 +46,50 @@ static void make_fixed(struct sample *s, struct qb_rng *rng)
     }
 }
 
+/* Multipliers that come to the scales, in 31 bits, and the extremes: the least and the largest of 31 bits, by
+ * all shifts there are, with sums up to the limit of the rule, and channels that are 0. */
+static void make_integer(struct sample *s, struct qb_rng *rng)
+{
+    struct qb_tail *const t = &s->conv.tail;
+    const int32_t most = (1 << 30) - 1 - 255 * 255 * 25 * 64; /* beside the largest sum of products */
+    t->start = s->start;
+    t->multiplier = s->multiplier;
+    t->round = s->round;
+    t->shift = s->shift;
+    t->once = draw(rng, 0, 1);
+    memset(s->start, 0, sizeof s->start);
+    memset(s->multiplier, 0, sizeof s->multiplier);
+    memset(s->round, 0, sizeof s->round);
+    memset(s->shift, 0, sizeof s->shift);
+    const bool extreme = draw(rng, 0, 2) == 0;
+    for (int k = 0; k < s->conv.oc; k++) {
+        int exponent;
+        const double mantissa = frexp((double)s->scale[k], &exponent);
+        s->multiplier[k] = (int32_t)(mantissa * 0x1p31) + draw(rng, 0, 127);
+        s->shift[k] = exponent < 0 ? -exponent : 1;
+        s->start[k] = draw(rng, -2000, 2000);
+        if (extreme) {
+            s->multiplier[k] = PICK(rng, 1 << 30, INT32_MAX, draw(rng, 1 << 30, INT32_MAX));
+            s->shift[k] = PICK(rng, 1, 8, 24, 31, draw(rng, 1, 31));
+            s->start[k] = PICK(rng, -most, most, 0, draw(rng, -most, most));
+        }
+        s->round[k] = 1 << (s->shift[k] - 1);
+        if (draw(rng, 0, 15) == 0) {
+            s->multiplier[k] = s->round[k] = s->shift[k] = 0;
+        }
+    }
+}
+
 /* Scales for which codes use their range and sometimes leave it. */
 static void make_tail(struct sample *s, enum qb_tail_form form, struct qb_rng *rng)
 {
     const double depth = (double)s->conv.kh * s->conv.kw * s->conv.ic;
     const bool tensor = form >= QB_FORM_TENSOR && form <= QB_FORM_TENSOR_ADD_LONG,
-               fixed = form == QB_FORM_FIXED || form == QB_FORM_FIXED_ADD, onednn = qb_form_onednn(form);
+               fixed = form == QB_FORM_FIXED || form == QB_FORM_FIXED_ADD, integer = form >= QB_FORM_INTEGER,
+               onednn = qb_form_onednn(form);
     struct qb_tail *const t = &s->conv.tail;
-    *t = (struct qb_tail){.rule = fixed                             ? QB_TAIL_FIXED
+    *t = (struct qb_tail){.rule = integer                           ? QB_TAIL_INTEGER
+                                  : fixed                           ? QB_TAIL_FIXED
                                   : form >= QB_FORM_APART && onednn ? QB_TAIL_ONEDNN_APART
                                   : onednn                          ? QB_TAIL_ONEDNN
                                   : tensor                          ? QB_TAIL_FBGEMM_TENSOR
@@ -78,6 +116,9 @@ static void make_tail(struct sample *s, enum qb_tail_form form, struct qb_rng *r
     if (fixed) {
         make_fixed(s, rng);
     }
+    if (integer) {
+        make_integer(s, rng);
+    }
     if (qb_form_sums(form)) {
         t->residual = QB_TAIL_SUM;
         t->res_scale = real(rng, 0.1, 1.0);
@@ -93,7 +134,7 @@ static void make_tail(struct sample *s, enum qb_tail_form form, struct qb_rng *r
         t->conv_offset = t->conv_scale * (float)-own;
         t->res_scale = real(rng, 0.1, 1.0);
         t->res_offset = t->res_scale * (float)-zero;
-        if (fixed) { /* any constants will do */
+        if (fixed || integer) { /* any constants will do */
             t->quick = true;
             t->quick_conv = t->conv_scale * t->dst_inverse;
             t->quick_res = t->res_scale * t->dst_inverse;

@@ -76,7 +76,10 @@ static void join_add(const struct qb_native_fusion *f, struct qb_tail *tail)
     tail->start = channels.start;
     tail->patch = channels.patch;
     tail->sign = channels.sign;
-    tail->steps = channels.steps;
+    tail->multiplier = channels.multiplier;
+    tail->round = channels.round;
+    tail->shift = channels.shift;
+    tail->once = channels.once;
     tail->low = f->relu ? tail->zero_point : 0;
 }
 
@@ -181,21 +184,26 @@ static enum qb_status make_tail(struct qb_native_maker *m, int conv_node, int no
     return QB_OK;
 }
 
-/* The promise of tail.h: every float fits int32 with room to spare. Any sensible network keeps it; one that
+static bool channel_within_limit(const struct qb_tail *t, int k, double acc)
+{
+    if (t->rule == QB_TAIL_INTEGER) {
+        return acc + fabs((double)t->start[k]) < 0x1p30 && (t->shift[k] > 0 || t->multiplier[k] == 0);
+    }
+    const double bia = fabs((double)t->bia[k]), scale = t->scale[k];
+    const double v = t->rule == QB_TAIL_FIXED    ? (acc + fabs((double)t->start[k])) * scale + bia
+                     : t->rule == QB_TAIL_FBGEMM ? (acc + bia) * scale
+                     : t->rule == QB_TAIL_FBGEMM_TENSOR
+                         ? (acc + bia * t->bia_factor) * scale
+                         : (acc * t->acc_scale * scale + bia + 256.0 * t->res_scale) * t->own_inverse;
+    return v < 0.99 * QB_TAIL_LIMIT;
+}
+
+/* The promise of tail.h: every value fits int32 with room to spare. Any sensible network keeps it; one that
  * does not gets the ref kernel. */
 static bool within_limit(const struct qb_qnode *n, const struct qb_qparams *src, const struct qb_tail *t)
 {
-    if (t->steps) {
-        return false;
-    }
     for (int k = 0; k < n->oc; k++) {
-        const double acc = (double)reach(n, src, k), bia = fabs((double)t->bia[k]), scale = t->scale[k];
-        const double v = t->rule == QB_TAIL_FIXED    ? (acc + fabs((double)t->start[k])) * scale + bia
-                         : t->rule == QB_TAIL_FBGEMM ? (acc + bia) * scale
-                         : t->rule == QB_TAIL_FBGEMM_TENSOR
-                             ? (acc + bia * t->bia_factor) * scale
-                             : (acc * t->acc_scale * scale + bia + 256.0 * t->res_scale) * t->own_inverse;
-        if (!(v < 0.99 * QB_TAIL_LIMIT)) {
+        if (!channel_within_limit(t, k, (double)reach(n, src, k))) {
             return false;
         }
     }

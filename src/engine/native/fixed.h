@@ -3,8 +3,8 @@
  * Its codes are staircases: a sum of products has at most 255 places where the code goes up by one, an
  * addition 65,536 pairs, a pool one code a sum. So instead of 64-bit products for every code, constants of
  * the floating-point formulas are searched for with which they take the very same steps, and each choice is
- * proven on all steps that can be reached. Where none is found, kernels that look codes up take over: always
- * exact. */
+ * proven on all steps that can be reached. Where none is found, sums of products keep the 64 bits (rule
+ * INTEGER), and the others are looked up in a table. */
 #ifndef QB_ENGINE_NATIVE_FIXED_H
 #define QB_ENGINE_NATIVE_FIXED_H
 
@@ -15,11 +15,14 @@
 #include "kernels/quantize/quantize.h"
 #include "kernels/tail.h"
 
-/* Rule FIXED for the codes of `r`, clamped from `low` on: zero_point, low and the constants of the channels.
- * reach[k] is the largest |sum of products| of channel k. Where a channel has no constants the tail has
- * steps, and only the ref kernel may run it. */
+/* The codes of `r`, clamped from `low` on, by rule FIXED, or INTEGER where a channel has no constants:
+ * zero_point, low and what the rule has for channels. reach[k] is the largest |sum of products| of channel k.
+ */
 enum qb_status qb_native_fixed_tail(const struct qb_requant *r, const int64_t *reach, int32_t low,
                                     struct qb_arena *arena, struct qb_tail *tail, struct qb_error *err);
+/* The same by rule INTEGER. */
+enum qb_status qb_native_integer_tail(const struct qb_requant *r, int32_t low, struct qb_arena *arena,
+                                      struct qb_tail *tail, struct qb_error *err);
 
 /* Arithmetics tflite and ort: how ADD `node` happens in the tail of `conv`, one of its sources: residual,
  * zero_point, low, conv_* and quick_*, all else 0. False when no constants are right. */

@@ -6,7 +6,7 @@
 #include "engine/native/fixed_search.h"
 #include "kernels/tail_ref.h"
 
-enum { ULPS = 4 };
+enum { ULPS = 4, STEPS = 255 };
 
 /* A place where the code goes up; margin: how far x and x - 1 are from the half between the two codes. */
 struct step {
@@ -20,8 +20,8 @@ struct stairs {
     bool once;
     int32_t zero_point, first; /* the code below the first step */
     int32_t low, high;
-    int32_t steps[QB_STEPS];     /* the smallest x with code i + 1 or more; above `high`: none */
-    struct step order[QB_STEPS]; /* those in reach, the ones that constants miss most easily first */
+    int32_t steps[STEPS];     /* the smallest x with code i + 1 or more; above `high`: none */
+    struct step order[STEPS]; /* those in reach, the ones that constants miss most easily first */
     int count;
 };
 
@@ -42,7 +42,7 @@ static void find_steps(struct stairs *s)
 {
     const double real = real_of(s->multiplier);
     int64_t from = s->low;
-    for (int i = 0; i < QB_STEPS; i++) {
+    for (int i = 0; i < STEPS; i++) {
         const double guess = (i + 0.5 - s->zero_point) / real;
         int64_t end = (int64_t)s->high + 1;
         if (fabs(guess) < 0x1p30) {
@@ -77,7 +77,7 @@ static int by_margin(const void *a, const void *b)
 static void order_steps(struct stairs *s)
 {
     const double real = real_of(s->multiplier), nudge = nudge_of(s);
-    for (int i = s->first; i < QB_STEPS; i++) {
+    for (int i = s->first; i < STEPS; i++) {
         const int32_t x = s->steps[i];
         if (x > s->low && x <= s->high) {
             const double half = i + 0.5 - s->zero_point;
@@ -135,17 +135,47 @@ static bool search(const struct stairs *s, const struct qb_tail *tail, float *bi
     return false;
 }
 
+enum qb_status qb_native_integer_tail(const struct qb_requant *r, int32_t low, struct qb_arena *arena,
+                                      struct qb_tail *tail, struct qb_error *err)
+{
+    const size_t count = (size_t)qb_blocks(r->oc) * QB_BLOCK;
+    float *const unread = qb_arena_array(arena, count, sizeof *unread);
+    int32_t *const start = qb_arena_array(arena, count, sizeof *start),
+                   *const multiplier = qb_arena_array(arena, count, sizeof *multiplier),
+                   *const round = qb_arena_array(arena, count, sizeof *round),
+                   *const shift = qb_arena_array(arena, count, sizeof *shift);
+    if (!unread || !start || !multiplier || !round || !shift) {
+        return qb_fail_memory(err, 5 * count * sizeof *start);
+    }
+    memcpy(start, r->bia_codes, (size_t)r->oc * sizeof *start);
+    for (int k = 0; k < r->oc; k++) {
+        multiplier[k] = r->multipliers[k].mantissa;
+        shift[k] = r->multipliers[k].right;
+        round[k] = shift[k] ? 1 << (shift[k] - 1) : 0;
+    }
+    *tail = (struct qb_tail){.rule = QB_TAIL_INTEGER,
+                             .bia = unread,
+                             .scale = unread,
+                             .start = start,
+                             .multiplier = multiplier,
+                             .round = round,
+                             .shift = shift,
+                             .once = r->once,
+                             .zero_point = r->zero_point,
+                             .low = low};
+    return QB_OK;
+}
+
 enum qb_status qb_native_fixed_tail(const struct qb_requant *r, const int64_t *reach, int32_t low,
                                     struct qb_arena *arena, struct qb_tail *tail, struct qb_error *err)
 {
     const size_t count = (size_t)qb_blocks(r->oc) * QB_BLOCK, channels = (size_t)r->oc;
     float *const bia = qb_arena_array(arena, count, sizeof *bia), *const scale = qb_arena_array(
                                                                       arena, count, sizeof *scale);
-    int32_t *const start = qb_arena_array(arena, count, sizeof *start),
-                   *const patch = qb_arena_array(arena, count, sizeof *patch),
-                   *const steps = qb_arena_array(arena, channels * QB_STEPS, sizeof *steps);
-    if (!bia || !scale || !start || !patch || !steps) {
-        return qb_fail_memory(err, channels * QB_STEPS * sizeof *steps);
+    int32_t *const start = qb_arena_array(arena, count, sizeof *start);
+    int32_t *const patch = qb_arena_array(arena, count, sizeof *patch);
+    if (!bia || !scale || !start || !patch) {
+        return qb_fail_memory(err, 4 * count * sizeof *start);
     }
     memcpy(start, r->bia_codes, channels * sizeof *start);
     *tail = (struct qb_tail){.rule = QB_TAIL_FIXED,
@@ -156,7 +186,6 @@ enum qb_status qb_native_fixed_tail(const struct qb_requant *r, const int64_t *r
                              .sign = r->once ? 0 : INT32_MIN,
                              .zero_point = r->zero_point,
                              .low = low};
-    bool all = true;
     for (size_t k = 0; k < channels; k++) {
         static const int32_t nothing = 0;
         struct stairs s = {.multiplier = r->multipliers[k],
@@ -172,9 +201,9 @@ enum qb_status qb_native_fixed_tail(const struct qb_requant *r, const int64_t *r
         one.patch = &patch[k];
         find_steps(&s);
         order_steps(&s);
-        memcpy(steps + k * QB_STEPS, s.steps, sizeof s.steps);
-        all = search(&s, &one, &bia[k], &scale[k], &patch[k]) && all;
+        if (!search(&s, &one, &bia[k], &scale[k], &patch[k])) {
+            return qb_native_integer_tail(r, low, arena, tail, err);
+        }
     }
-    tail->steps = all ? NULL : steps;
     return QB_OK;
 }

@@ -378,12 +378,14 @@ static const char *describe(const struct qb_native_maker *m, struct qb_error *er
             continue;
         }
         const struct qb_conv_impl *const impl = s->run;
+        const struct qb_conv *const args = s->args;
         const int conv = m->fusions[s->node].conv;
         const bool other = impl->isa != best;
-        text = qb_arena_printf(m->arena, "%s%s%s%s%s%s:%s%s%s", text, *text ? " " : "",
+        text = qb_arena_printf(m->arena, "%s%s%s%s%s%s:%s%s%s%s", text, *text ? " " : "",
                                m->graph->nodes[s->node].name, conv >= 0 ? "[" : "",
                                conv >= 0 ? m->graph->nodes[conv].name : "", conv >= 0 ? "]" : "",
-                               other ? impl->name : "", other ? "/" : "", impl->path(s->args));
+                               other ? impl->name : "", other ? "/" : "", impl->path(args),
+                               args->tail.rule == QB_TAIL_INTEGER ? "+integer" : "");
     }
     if (!text) {
         qb_fail_memory(err, 4096);

@@ -79,7 +79,9 @@ static void cut_blocks(struct qb_conv *c, struct range blocks)
     c->tail.scale += first;
     c->tail.start += c->tail.start ? first : 0;
     c->tail.patch += c->tail.patch ? first : 0;
-    c->tail.steps += c->tail.steps ? (size_t)first * QB_STEPS : 0;
+    c->tail.multiplier += c->tail.multiplier ? first : 0;
+    c->tail.round += c->tail.round ? first : 0;
+    c->tail.shift += c->tail.shift ? first : 0;
 }
 
 static enum qb_status cut_conv(struct qb_native_plan *plan, enum axis axis, struct range range,
