@@ -147,6 +147,20 @@ static void observe(void *ctx, int node, const void *data, size_t count)
     }
 }
 
+/* Whether any tensor is: a scheme whose ranges are taken at run time needs no images. */
+static enum qb_status is_observed(const struct qb_graph *graph, const struct qb_scheme *scheme, bool *out,
+                                  struct qb_error *err)
+{
+    struct qb_calibration *calibration = NULL;
+    QB_TRY(qb_calibration_create(graph, scheme, &calibration, err));
+    *out = false;
+    for (int i = 0; i < graph->count && !*out; i++) {
+        *out = qb_calibration_wants(calibration, i);
+    }
+    qb_calibration_free(calibration);
+    return QB_OK;
+}
+
 static enum qb_status calibrate(const struct qb_graph *graph, const struct qb_scheme *scheme,
                                 const struct pipeline_calibration *how, const struct images *images,
                                 const struct qb_progress *progress, struct qb_arena *arena,
@@ -305,14 +319,16 @@ static enum qb_status quantize(const struct qb_graph *graph, const struct qb_sch
     struct images images = {0};
     struct qb_qgraph *qgraph = NULL;
     const bool refines = (scheme->refine & ~(unsigned)QB_REFINE_EQUALIZE) != 0;
-    enum qb_status status = QB_OK;
-    if (!how->qparams || refines) {
+    bool observed = true;
+    enum qb_status status = how->qparams ? QB_OK : is_observed(graph, scheme, &observed, err);
+    if (status == QB_OK && ((!how->qparams && observed) || refines)) {
         status = open_images(how, &images, err);
     }
     if (status == QB_OK) {
-        status = how->qparams ? qb_qparams_read(how->qparams, graph, scheme, arena, &table, err)
-                 : how->cache ? calibrate_once(graph, scheme, how, &images, progress, &table, err)
-                              : calibrate(graph, scheme, how, &images, progress, arena, &table, err);
+        status = !observed      ? qb_qparams_table_make((size_t)graph->count, arena, &table, err)
+                 : how->qparams ? qb_qparams_read(how->qparams, graph, scheme, arena, &table, err)
+                 : how->cache   ? calibrate_once(graph, scheme, how, &images, progress, &table, err)
+                                : calibrate(graph, scheme, how, &images, progress, arena, &table, err);
     }
     if (status == QB_OK) {
         status = qb_quantize(graph, scheme, &table, images.sample.hash, &qgraph, err);

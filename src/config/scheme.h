@@ -98,7 +98,7 @@ enum { QB_BITS_MIN = 2, QB_BITS_MAX = 8 };
 
 /* One half of a qconfig. Options that an observer does not know are an error (qb_scheme_check, src/quant). */
 struct qb_observer_spec {
-    const char *observer; /* a name of the observer table (src/quant/observer.h) */
+    const char *observer; /* a name of the observer table, or "dynamic" (src/quant/observer.h) */
     enum qb_dtype dtype;
     bool symmetric;
     bool reduce_range;

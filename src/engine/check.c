@@ -320,8 +320,21 @@ static enum qb_status check_types(const struct qb_qgraph *graph, const struct qb
     return QB_OK;
 }
 
-static enum qb_status check_floats(const struct qb_qnode *n, struct qb_error *err)
+static enum qb_status check_floats(const struct qb_qgraph *graph, const struct qb_qnode *n,
+                                   struct qb_error *err)
 {
+    if (n->dynamic) {
+        const struct qb_qparams any = {.zero_point = 0}; /* products are then at most 255 times a weight */
+        if (n->op != QB_QOP_DENSE || (n->dynamic != 127 && n->dynamic != 255) ||
+            !qb_arithmetic_traits(graph->arithmetic)->dynamic) {
+            return qb_fail(
+                err, QB_EUNSUPPORTED,
+                "node %s: ranges at run time are for dense layers of arithmetic fbgemm, with 127 or "
+                "255 for the largest code",
+                n->name);
+        }
+        return check_weights(n, &any, false, false, err);
+    }
     const size_t depth = (size_t)n->ic * (n->op == QB_QOP_CONV ? (size_t)(n->kh * n->kw) : 1);
     if ((n->op == QB_QOP_CONV || n->op == QB_QOP_DENSE) &&
         (!n->wei_f32 || !n->bia || !all_finite(n->wei_f32, depth * (size_t)n->oc) ||
@@ -408,7 +421,7 @@ enum qb_status qb_check_qgraph(const struct qb_qgraph *graph, struct qb_error *e
         }
         QB_TRY(check_types(graph, n, err));
         if (n->f32) {
-            QB_TRY(check_floats(n, err));
+            QB_TRY(check_floats(graph, n, err));
             continue;
         }
         QB_TRY(check_qparams(graph, n, traits, err));

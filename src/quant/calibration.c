@@ -65,7 +65,8 @@ static void find_seers(struct qb_calibration *c)
         owner[i] = c->seers[i].observer || qb_op_sources(node->op) == 0 ? i : owner[node->src[0]];
     }
     for (int i = 0; i < c->graph->count; i++) {
-        owner[i] = c->seers[i].observer || c->roles[i].joins ? owner[i] : -1;
+        const bool seen = c->seers[i].observer || (c->roles[i].joins && c->seers[owner[i]].observer);
+        owner[i] = seen ? owner[i] : -1;
     }
 }
 
@@ -74,7 +75,7 @@ static enum qb_status create_observers(struct qb_calibration *c, struct qb_error
     for (int i = 0; i < c->graph->count; i++) {
         const struct qb_node *const node = &c->graph->nodes[i];
         const struct qb_role *const role = &c->roles[i];
-        if (role->observed) {
+        if (qb_is_calibrated(role)) {
             struct seer *const s = &c->seers[role->tensor];
             QB_TRY(create_seer(role, s, err));
             snprintf(s->name, sizeof s->name, "%.100s", node->name);

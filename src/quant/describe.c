@@ -22,8 +22,11 @@ static void append(char *out, size_t size, const char *format, ...)
 size_t qb_spec_options(const struct qb_observer_spec *spec, struct qb_spec_option out[QB_SPEC_OPTIONS])
 {
     const struct qb_observer_ops *const ops = qb_observer_find(spec->observer);
-    const struct qb_observer_ops *const source = ops->channel ? ops->channel : ops; /* of the defaults */
     size_t n = 0;
+    if (!ops) { /* dynamic */
+        return n;
+    }
+    const struct qb_observer_ops *const source = ops->channel ? ops->channel : ops; /* of the defaults */
     if (spec->scale_rule == QB_SCALE_TORCH) {
         out[n++] = (struct qb_spec_option){"eps", (double)qb_spec_eps(spec)};
     }

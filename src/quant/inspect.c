@@ -77,7 +77,7 @@ static struct weights summarize(const struct qb_qgraph *graph, const struct qb_q
     const struct qb_qparams *const src = &graph->nodes[node->src[0]].q;
     const int shift = weight_shift(node->wei_dtype);
     /* Codes behind quant_max occur only by clipping (inspect.h). */
-    const int src_max = src->quant_max - activation_shift(src->dtype);
+    const int src_max = node->dynamic ? node->dynamic : src->quant_max - activation_shift(src->dtype);
     struct weights w = {.code_min = node->wei[0] + shift, .code_max = node->wei[0] + shift};
     w.scale_min = w.scale_max = node->wei_scales[0];
     w.bias_min = w.bias_max = node->bia[0];
@@ -162,6 +162,7 @@ static json_t *layer_json(const struct qb_qgraph *graph, const struct qb_qnode *
                 failed);
     qb_json_put(layer, "relu", json_boolean(n->relu), failed);
     qb_json_put(layer, "fused_add", json_boolean(n->fused_add), failed);
+    qb_json_put(layer, "dynamic", n->dynamic ? json_integer(n->dynamic) : json_null(), failed);
     qb_json_put(layer, "params", json_integer((json_int_t)params_of(n)), failed);
     qb_json_put(layer, "macs", json_integer((json_int_t)qb_qnode_macs(n)), failed);
     qb_json_put(layer, "scale", n->f32 ? json_null() : qb_json_real((double)n->q.scale), failed);
@@ -171,7 +172,7 @@ static json_t *layer_json(const struct qb_qgraph *graph, const struct qb_qnode *
     qb_json_put(layer, "dtype", qb_json_text(n->f32 ? "float32" : qb_dtype_name(n->q.dtype)), failed);
     qb_json_put(layer, "quant_min", n->f32 ? json_null() : json_integer(n->q.quant_min), failed);
     qb_json_put(layer, "quant_max", n->f32 ? json_null() : json_integer(n->q.quant_max), failed);
-    if (has_weights(n) && !n->f32) {
+    if (has_weights(n) && qb_has_integer_weights(n)) {
         const struct weights w = summarize(graph, n);
         qb_json_put(layer, "weights", weights_json(n, &w, failed), failed);
         qb_json_put(layer, "bias_min", qb_json_real((double)w.bias_min), failed);
@@ -212,7 +213,8 @@ static enum qb_status render_json(const struct qb_qgraph *graph, const char *has
 static void add_layer_row(struct qb_table *table, const struct qb_qnode *n)
 {
     qb_table_cell(table, "%s", n->name);
-    qb_table_cell(table, "%s%s%s", qb_qop_name(n->op), n->fused_add ? "+add" : "", n->relu ? "+relu" : "");
+    qb_table_cell(table, "%s%s%s%s", qb_qop_name(n->op), n->fused_add ? "+add" : "", n->relu ? "+relu" : "",
+                  n->dynamic ? ", dynamic" : "");
     qb_table_cell(table, "%dx%dx%d", n->dst.h, n->dst.w, n->dst.c);
     if (has_window(n)) {
         qb_table_cell(table, "%dx%d/%d", n->kh, n->kw, n->stride_h);
@@ -312,7 +314,7 @@ static enum qb_status render_text(const struct qb_qgraph *graph, const char *has
     }
     for (int i = 0; i < graph->count; i++) {
         add_layer_row(&layers, &graph->nodes[i]);
-        if (has_weights(&graph->nodes[i]) && !graph->nodes[i].f32) {
+        if (has_weights(&graph->nodes[i]) && qb_has_integer_weights(&graph->nodes[i])) {
             add_weights_row(&weights, graph, &graph->nodes[i]);
         }
     }

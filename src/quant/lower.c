@@ -45,6 +45,13 @@ static enum qb_status take_checked(const struct lowering *l, const char *name, b
 static enum qb_status take_qparams(const struct lowering *l, int i, struct qb_qnode *to, struct qb_error *err)
 {
     const int tensor = l->roles[i].tensor;
+    if (qb_spec_is_dynamic(l->roles[i].activations)) {
+        return qb_fail(
+            err, QB_EINPUT,
+            "tensor \"%s\" has no scale before run time (observer \"dynamic\"), but an integer layer "
+            "reads it; leave that layer float, or take another observer here",
+            l->graph->nodes[i].name);
+    }
     return take_checked(l, l->graph->nodes[i].name, l->activations->set[tensor], &l->activations->q[tensor],
                         to, err);
 }
@@ -122,8 +129,12 @@ static enum qb_status take_weights(const struct lowering *l, int i, struct qb_qn
     if (!to->bia) {
         return qb_fail_memory(err, (size_t)node->oc * sizeof *node->bia);
     }
-    return to->f32 ? take_floats(l, node, (size_t)each * (size_t)node->oc, to, err)
-                   : take_codes(l, i, (size_t)each, to, err);
+    if (l->roles[i].dynamic) {
+        int low;
+        qb_spec_quant_range(l->roles[i].activations, &low, &to->dynamic);
+    }
+    return !qb_has_integer_weights(to) ? take_floats(l, node, (size_t)each * (size_t)node->oc, to, err)
+                                       : take_codes(l, i, (size_t)each, to, err);
 }
 
 /* Tensor `t` as floats or as codes: the node that has it, behind a conversion where its maker has the other

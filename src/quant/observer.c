@@ -33,6 +33,11 @@ const struct qb_observer_ops *const qb_observers[] = {
     NULL,
 };
 
+bool qb_spec_is_dynamic(const struct qb_observer_spec *spec)
+{
+    return strcmp(spec->observer, "dynamic") == 0;
+}
+
 const struct qb_observer_ops *qb_observer_find(const char *name)
 {
     for (const struct qb_observer_ops *const *ops = qb_observers; *ops; ops++) {

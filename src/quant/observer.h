@@ -66,6 +66,10 @@ extern const struct qb_observer_ops *const qb_observers[];
 /* NULL when there is none. */
 const struct qb_observer_ops *qb_observer_find(const char *name);
 
+/* "dynamic": nothing observes the tensor; a dense layer that reads it takes its range at run time, image by
+ * image (qb_qnode.dynamic), and every other layer stays float. */
+bool qb_spec_is_dynamic(const struct qb_observer_spec *spec);
+
 /* Options with their usual defaults where the spec leaves them open. */
 static inline int qb_spec_bins(const struct qb_observer_spec *spec)
 {

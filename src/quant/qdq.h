@@ -14,7 +14,7 @@
 
 /* Atomic write (qb_file_write); the same graph gives the same bytes. Input "input" float [N,C,H,W] raw
  * pixels; output "logits" float [N,classes]. Names of nodes must differ, not be empty and have no '/'.
- * Activations of fewer than 8 bits have no such form: QB_EUNSUPPORTED. */
+ * Activations of fewer than 8 bits, and ranges taken at run time, have no such form: QB_EUNSUPPORTED. */
 enum qb_status qb_qdq_write(const struct qb_qgraph *graph, const char *path, struct qb_error *err);
 
 /* Builds the integer graph of a loaded QDQ model (graph->quantized). Without qbench metadata the arithmetic

@@ -343,6 +343,21 @@ static enum qb_status write_graph(struct writer *w, const char *path, struct qb_
     return qb_proto_write(&w->p, QB_VERSION, metadata, entries, path, err);
 }
 
+/* DynamicQuantizeLinear has other scales, all 8 bits and no fused multiply-add. */
+static enum qb_status check_dynamic(const struct qb_qgraph *graph, struct qb_error *err)
+{
+    for (int i = 0; i < graph->count; i++) {
+        if (graph->nodes[i].dynamic) {
+            return qb_fail(err, QB_EUNSUPPORTED,
+                           "node \"%s\" takes the range of what it reads at run time, by a rule that no ONNX "
+                           "operator has; such a scheme runs in an experiment (`qbench run`) or in `qbench "
+                           "profile`, without a file",
+                           graph->nodes[i].name);
+        }
+    }
+    return QB_OK;
+}
+
 /* QuantizeLinear limits codes to those of its type. */
 static enum qb_status check_bits(const struct qb_qgraph *graph, struct qb_error *err)
 {
@@ -365,6 +380,7 @@ enum qb_status qb_qdq_write(const struct qb_qgraph *graph, const char *path, str
     }
     QB_TRY(check_names(graph, err));
     QB_TRY(check_bits(graph, err));
+    QB_TRY(check_dynamic(graph, err));
     const size_t count = (size_t)graph->count;
     struct qb_arena *const arena = qb_arena_create();
     struct writer w = {.graph = graph};

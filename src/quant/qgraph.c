@@ -27,7 +27,7 @@ const char *qb_qop_name(enum qb_qop op)
 const struct qb_arithmetic_traits *qb_arithmetic_traits(enum qb_arithmetic arithmetic)
 {
     static const struct qb_arithmetic_traits traits[QB_ARITHMETIC_COUNT] = {
-        [QB_ARITHMETIC_FBGEMM] = {OWN(FBGEMM), .requantizes = true},
+        [QB_ARITHMETIC_FBGEMM] = {OWN(FBGEMM), .requantizes = true, .dynamic = true},
         [QB_ARITHMETIC_ONEDNN] = {OWN(ONEDNN), .requantizes = true},
         [QB_ARITHMETIC_ONEDNN_3_12] = {OWN(ONEDNN), .requantizes = true, .scales_apart = true},
         [QB_ARITHMETIC_TORCH_ONEDNN] = {.conv = QB_ARITHMETIC_ONEDNN,
@@ -110,7 +110,7 @@ size_t qb_qgraph_bytes(const struct qb_qgraph *graph)
     size_t bytes = 0;
     for (int i = 0; i < graph->count; i++) {
         const struct qb_qnode *const node = &graph->nodes[i];
-        if (has_weights(node) && node->f32) {
+        if (has_weights(node) && !qb_has_integer_weights(node)) {
             bytes += sizeof(float) * (weight_count(node) + (size_t)node->oc);
         } else if (has_weights(node)) {
             bytes += weight_count(node) + sizeof(float) * (size_t)node->oc +
@@ -152,7 +152,7 @@ static void add_link(const struct qb_qnode *node, bool outside, char chain[QB_SH
     }
     const uint32_t limits = (uint32_t)node->relu | (uint32_t)low << 8 | (uint32_t)high << 16;
     const uint32_t fields[FIELDS] = {
-        (uint32_t)node->op | (uint32_t)node->f32 << 8,
+        (uint32_t)node->op | (uint32_t)node->f32 << 8 | (uint32_t)node->dynamic << 16,
         (uint32_t)node->src[0],
         (uint32_t)node->src[1],
         (uint32_t)node->dst.h,
@@ -182,7 +182,7 @@ static void add_link(const struct qb_qnode *node, bool outside, char chain[QB_SH
             *at++ = (unsigned char)(fields[i] >> (8 * b));
         }
     }
-    if (has_weights(node) && node->f32) {
+    if (has_weights(node) && !qb_has_integer_weights(node)) {
         at = add_digest(at, node->wei_f32, weight_count(node) * sizeof *node->wei_f32);
         at = add_digest(at, node->bia, (size_t)node->oc * sizeof *node->bia);
     } else if (has_weights(node)) {

@@ -23,6 +23,7 @@ struct qb_arithmetic_traits {
     bool rescales;    /* RELU and AVGPOOL may have a scale and a zero point of their own */
     bool constants;   /* there may be MUL and CONSTANT */
     bool requantizes; /* QUANTIZE may read codes */
+    bool dynamic;     /* DENSE may have `dynamic` */
     bool outside; /* results depend on the type outside, as sums in float contain zero points in outside form
                    */
     /* Whose formulas the operators follow: an arithmetic may be put together from those that have formulas of
@@ -96,7 +97,10 @@ struct qb_qnode {
     const int32_t *bia_codes; /* [oc], in units of src scale * wei scale, or NULL (qb_arithmetic_traits);
                                  `bia` then has the products (qb_bia_of_codes) */
     const float *wei_f32;     /* f32: in place of wei, its scales and zero points */
-    const uint8_t *codes;     /* CONSTANT: [dst.c], inside form */
+    /* DENSE of floats: 0, or it has `wei` all the same, and quantizes what it reads at run time: the range of
+     * one image's tensor is laid on the codes 0 .. dynamic, 127 or 255. */
+    int dynamic;
+    const uint8_t *codes; /* CONSTANT: [dst.c], inside form */
 };
 
 /* How many sources the node reads: 0 to 2. */
@@ -123,6 +127,12 @@ struct qb_qgraph {
     const char *refinement; /* what refinements did, for people, a line each; NULL or "": nothing. Not part of
                                the identity: the weights and biases are */
 };
+
+/* CONV, DENSE: the weights are integers. */
+static inline bool qb_has_integer_weights(const struct qb_qnode *node)
+{
+    return !node->f32 || node->dynamic;
+}
 
 /* Bytes of an element of the node's tensor. */
 static inline size_t qb_qnode_element(const struct qb_qnode *node)

@@ -127,7 +127,7 @@ static enum qb_status read_all(const char *path, const json_t *root, const struc
                        observers ? "of another type" : "missing");
     }
     for (int i = 0; i < graph->count; i++) {
-        if (roles[i].observed) {
+        if (qb_is_calibrated(&roles[i])) {
             const char *const name = graph->nodes[i].name;
             const struct entry entry = {path, name, json_object_get(observers, name), roles[i].activations};
             QB_TRY(read_entry(&entry, &table->q[roles[i].tensor], err));

@@ -131,6 +131,20 @@ static enum qb_status take_exceptions(const struct qb_graph *graph, const struct
     return QB_OK;
 }
 
+/* Layers whose ranges are taken at run time: floats, with integer weights where dense. */
+static void take_dynamic(const struct qb_graph *graph, struct shape *shape, struct qb_role *roles)
+{
+    for (int i = 0; i < graph->count; i++) {
+        const enum qb_op op = graph->nodes[i].op;
+        if (!qb_spec_is_dynamic(roles[i].activations)) {
+            continue;
+        }
+        roles[i].dynamic = op == QB_OP_DENSE && !roles[i].f32;
+        roles[i].f32 |= may_differ(op);
+        shape[i].named_float |= may_differ(op);
+    }
+}
+
 static bool is_requantized(const struct qb_role *role)
 {
     return role->inner == QB_INNER_PAD || role->inner == QB_INNER_FLATTEN;
@@ -268,6 +282,7 @@ enum qb_status qb_roles_plan(const struct qb_graph *graph, const struct qb_schem
         free(shape);
         return status;
     }
+    take_dynamic(graph, shape, roles);
     if (scheme->prepare == QB_PREPARE_FX) {
         prepare_fx(graph, shape, roles);
     }

@@ -15,6 +15,7 @@
 
 #include "config/scheme.h"
 #include "model/graph.h"
+#include "quant/observer.h"
 
 /* A tensor that a layer has and the float graph does not, observed for itself. */
 enum qb_inner {
@@ -30,11 +31,13 @@ enum qb_inner {
 struct qb_role {
     bool emitted;  /* has a node of its own in the integer graph */
     bool observed; /* emitted, with scale and zero point of its own: INPUT, CONV, DENSE, ADD; RELU where the
-                      arithmetic rescales. The others have their source's */
+                      arithmetic rescales. The others have their source's. With dynamic activations nobody
+                      observes it (qb_is_calibrated) */
     int tensor;    /* emitted: the float node whose tensor it produces, itself or the RELU fused into it */
     enum qb_inner inner;
-    bool joins; /* AVGPOOL, prepare fx: the observer of its source's tensor sees its own too */
-    int conv;   /* ADD: the convolution it is merged with (QB_FUSE_CONV_ADD), else -1 */
+    bool dynamic; /* DENSE, f32: with integer weights; it quantizes its source at run time */
+    bool joins;   /* AVGPOOL, prepare fx: the observer of its source's tensor sees its own too */
+    int conv;     /* ADD: the convolution it is merged with (QB_FUSE_CONV_ADD), else -1 */
     /* The blocks for this node: the scheme's, or those of an exception. */
     const struct qb_observer_spec *weights, *activations;
     /* emitted: computes in float, and makes floats. CONV and DENSE as the scheme says; ADD as the scheme says
@@ -42,6 +45,12 @@ struct qb_role {
      * where both are so. Such nodes are observed all the same, as integer nodes may read them. */
     bool f32;
 };
+
+/* Has an observer during calibration. */
+static inline bool qb_is_calibrated(const struct qb_role *role)
+{
+    return role->observed && !qb_spec_is_dynamic(role->activations);
+}
 
 /* "dense_matmul", "conv_3_pad", "dense_flatten". */
 enum { QB_INNER_NAME = 128 };

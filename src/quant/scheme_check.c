@@ -44,6 +44,33 @@ static void append(char *text, size_t size, const char *word)
     snprintf(text + used, size - used, "%s%s", used ? ", " : "", word);
 }
 
+/* Written options that no observer has to have. */
+static bool has_options(const struct qb_observer_spec *spec)
+{
+    return spec->bits || spec->has_quant_range || spec->has_eps || spec->has_averaging_constant ||
+           spec->has_bins || spec->has_percentile || spec->has_levels;
+}
+
+/* PyTorch's default_dynamic_qconfig: the range becomes a scale at run time, by a rule of its own. */
+static enum qb_status check_dynamic(const struct half *half, struct qb_error *err)
+{
+    const struct qb_observer_spec *const spec = half->spec;
+    if (half->weights) {
+        return qb_fail(err, QB_EINPUT,
+                       "%s: %s.observer \"dynamic\" takes ranges at run time, which only activations have",
+                       half->file, half->key);
+    }
+    if (spec->dtype != QB_QUINT8 || spec->symmetric || spec->scale_rule != QB_SCALE_TORCH ||
+        has_options(spec)) {
+        return qb_fail(
+            err, QB_EINPUT,
+            "%s: %s: observer \"dynamic\" is for dtype: quint8, symmetric: false, and has no option "
+            "but reduce_range",
+            half->file, half->key);
+    }
+    return QB_OK;
+}
+
 static enum qb_status check_observer(const struct half *half, struct qb_error *err)
 {
     char known[1024] = "";
@@ -52,16 +79,19 @@ static enum qb_status check_observer(const struct half *half, struct qb_error *e
             append(known, sizeof known, (*ops)->name);
         }
     }
+    if (!half->weights) {
+        append(known, sizeof known, "dynamic");
+    }
     if (!half->spec->observer) {
         return qb_fail(err, QB_EINPUT, "%s: %s.observer is missing; one of %s is expected", half->file,
                        half->key, known);
     }
     const struct qb_observer_ops *const ops = qb_observer_find(half->spec->observer);
-    if (!ops) {
+    if (!ops && !qb_spec_is_dynamic(half->spec)) {
         return qb_fail(err, QB_EINPUT, "%s: %s.observer \"%s\" is unknown; there are: %s", half->file,
                        half->key, half->spec->observer, known);
     }
-    if (ops->per_channel && !half->weights) {
+    if (ops && ops->per_channel && !half->weights) {
         return qb_fail(
             err, QB_EINPUT,
             "%s: %s.observer \"%s\" gives one range a channel, which only weights can have; use one of: %s",
@@ -207,8 +237,21 @@ static enum qb_status check_half(const char *path, const char *layer, bool weigh
         snprintf(half.file, sizeof half.file, "%s", path);
     }
     QB_TRY(check_observer(&half, err));
+    if (qb_spec_is_dynamic(spec)) {
+        return check_dynamic(&half, err);
+    }
     QB_TRY(check_options(&half, err));
     return check_quant_range(&half, err);
+}
+
+static bool any_dynamic(const struct qb_scheme *scheme)
+{
+    bool any = qb_spec_is_dynamic(&scheme->activations);
+    for (size_t i = 0; i < scheme->layer_count && !any; i++) {
+        const struct qb_observer_spec *const spec = scheme->layers[i].activations;
+        any = spec && qb_spec_is_dynamic(spec);
+    }
+    return any;
 }
 
 static enum qb_status check_exception(const struct qb_scheme *scheme, const struct qb_exception *e,
@@ -242,6 +285,11 @@ enum qb_status qb_scheme_check(const struct qb_scheme *scheme, struct qb_error *
     }
     for (size_t i = 0; i < scheme->layer_count; i++) {
         QB_TRY(check_exception(scheme, &scheme->layers[i], err));
+    }
+    if (any_dynamic(scheme) && !qb_arithmetic_traits(scheme->arithmetic)->dynamic) {
+        return qb_fail(err, QB_EINPUT,
+                       "%s: observer \"dynamic\" needs arithmetic: fbgemm (here: %s), whose rule it is",
+                       file_of(scheme), qb_arithmetic_name(scheme->arithmetic));
     }
     if ((scheme->refine & QB_REFINE_BIAS_CORRECTION) && (scheme->refine & QB_REFINE_FAST_BIAS_CORRECTION)) {
         return qb_fail(err, QB_EINPUT,

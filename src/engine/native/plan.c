@@ -371,8 +371,9 @@ static const char *describe(const struct qb_native_maker *m, struct qb_error *er
     for (int i = 0; text && i < m->plan->count; i++) {
         const struct qb_native_step *const s = &m->plan->steps[i];
         if (s->floats && (s->op == QB_QOP_CONV || s->op == QB_QOP_DENSE)) {
-            text = qb_arena_printf(m->arena, "%s%s%s:f32", text, *text ? " " : "",
-                                   m->graph->nodes[s->node].name);
+            text =
+                qb_arena_printf(m->arena, "%s%s%s:%s", text, *text ? " " : "", m->graph->nodes[s->node].name,
+                                m->graph->nodes[s->node].dynamic ? "dynamic" : "f32");
         }
         if (s->op != QB_QOP_CONV || s->floats) {
             continue;

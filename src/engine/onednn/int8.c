@@ -260,7 +260,7 @@ static void build_float(struct builder *b, int node)
 {
     const struct qb_qnode *n = &b->graph->nodes[node];
     const uint8_t *src0 = n->op == QB_QOP_INPUT ? NULL : b->tensors[n->src[0]];
-    if (n->op == QB_QOP_CONV || n->op == QB_QOP_DENSE) {
+    if ((n->op == QB_QOP_CONV || n->op == QB_QOP_DENSE) && !n->dynamic) {
         qb_dnnl_add_float_layer(b->list, b->graph, node, src0, b->tensors[node]);
         b->exactness = QB_APPROXIMATE;
     } else {

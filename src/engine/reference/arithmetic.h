@@ -20,6 +20,7 @@
  *   ADD          d(q) = fma(s, (float)q, s * (float)-z) of both sources; c = d0 + d1; relu: c = max(c, 0)
  *                dst = sat(rne(c * (1 / sy)) + zy)
  *   AVGPOOL      dst = sat(rne((float)(sum of (src - z)) * (1 / n)) + z)
+ *   DENSE with `dynamic`, floats to floats: dynamic.h
  *
  * onednn: oneDNN 3's int8 kernels (oneapi-src/oneDNN doc/programming_model/attributes_quantization.md,
  * src/cpu/x64/jit_avx512_core_x8s8s32x_conv_kernel.cpp, jit_brgemm_post_ops.hpp, jit_uni_i8i8_pooling.cpp):

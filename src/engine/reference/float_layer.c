@@ -36,8 +36,10 @@ enum qb_status qb_float_layer_init(const struct qb_qgraph *graph, int node, stru
         layer.src = graph->nodes[n->src[0]].dst;
         layer.src_q = graph->nodes[n->src[0]].q;
     }
-    if ((n->op == QB_QOP_CONV || n->op == QB_QOP_DENSE) &&
-        !qb_float_weights_init(&layer.form, arena, &layer.weights)) {
+    if (n->dynamic) {
+        QB_TRY(qb_dynamic_dense_init(n, arena, &layer.dynamic, err));
+    } else if ((n->op == QB_QOP_CONV || n->op == QB_QOP_DENSE) &&
+               !qb_float_weights_init(&layer.form, arena, &layer.weights)) {
         return qb_fail_memory(err, qb_node_params(&layer.form) * sizeof(float));
     }
     *out = layer;
@@ -70,7 +72,13 @@ void qb_float_layer_run(const struct qb_float_layer *layer, const void *src0, co
         break;
     case QB_QOP_QUANTIZE: qb_quantize_run(layer->arithmetic, &n->q, src, layer->count, dst); break;
     case QB_QOP_CONV: qb_float_conv(&layer->form, &layer->weights, layer->src, false, src, to); break;
-    case QB_QOP_DENSE: qb_float_dense(&layer->weights, src, to); break;
+    case QB_QOP_DENSE:
+        if (n->dynamic) {
+            qb_dynamic_dense_run(&layer->dynamic, src, to);
+        } else {
+            qb_float_dense(&layer->weights, src, to);
+        }
+        break;
     case QB_QOP_ADD:
         for (size_t k = 0; k < layer->count; k++) {
             to[k] = src[k] + src1[k];

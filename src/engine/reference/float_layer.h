@@ -4,6 +4,7 @@
 #define QB_ENGINE_REFERENCE_FLOAT_LAYER_H
 
 #include "base/arena.h"
+#include "engine/reference/dynamic.h"
 #include "engine/reference/f32_sums.h"
 #include "quant/qgraph.h"
 
@@ -15,6 +16,7 @@ struct qb_float_layer {
     struct qb_qparams src_q; /* DEQUANTIZE */
     size_t count;            /* of dst */
     struct qb_float_weights weights;
+    struct qb_dynamic_dense dynamic; /* DENSE with integer weights */
 };
 
 /* Whether node `node` is one of those: f32, or QUANTIZE of floats. */
