@@ -162,7 +162,7 @@ static void trace(void **state)
     assert_false(qb_is_dir(e2e_path("two/float")));
     assert_true(qb_is_file(e2e_path("two/stats.csv")));
     /* The logits are what evaluate writes. */
-    r = good("evaluate --model q.onnx --images 8 --logits l.npy");
+    r = good("evaluate --model q.onnx --engine reference --images 8 --logits l.npy");
     e2e_free(&r);
     struct qb_npy traced, all;
     struct qb_error err;
