@@ -26,8 +26,8 @@ static const struct argp_option option_list[] = {
     {"model", 'm', "FILE", 0,
      "an ONNX model (float, QDQ or QOperator), a Keras .h5 or a .tflite file; required", 0},
     {"engine", 'e', "NAME", 0,
-     "reference, native, onednn or onednn_fused (default: onednn, or the fastest that has the model's "
-     "arithmetic)",
+     "reference, native, onednn or onednn_fused (default: native; onednn for float models and with --impl, "
+     "reference where sums saturate)",
      0},
     {"isa", 'i', "NAME", 0,
      "cap of the instruction set: ref, avx2, avxvnni, avx512vnni, amx (default: best, or $QB_ISA)", 0},
@@ -121,7 +121,10 @@ static void print_text(const struct options *o, const struct pipeline_model *mod
            model->qgraph ? model->qgraph->scheme : "fp32", pipeline_model_bytes(model), reduction(model));
     printf("data     %s, %llu test images%s\n", set->name, (unsigned long long)score->total,
            set->synthetic ? " (synthetic: these counts say nothing about the model)" : "");
-    printf("engine   %s, isa %s, %s\n", engine->ops->name, engine->isa, engine->implementation);
+    printf("engine   %s, isa %s, %s%s\n", engine->ops->name, engine->isa, engine->implementation,
+           !model->qgraph                  ? ""
+           : engine->exactness == QB_EXACT ? "; exact"
+                                           : "; approximate: its sums or its rounding are not the scheme's");
     printf("correct  %llu/%llu = %.2f %%  [%.2f, %.2f] (Wilson 95 %%)\n", (unsigned long long)score->correct,
            (unsigned long long)score->total, percent(score->correct, score->total), 100 * wilson.low,
            100 * wilson.high);
@@ -213,17 +216,13 @@ static enum qb_status write_arrays(const struct options *o, const struct qb_outp
                           : QB_OK;
 }
 
-/* Without --engine: the fastest that can. */
-static const char *default_engine(const struct pipeline_model *model)
+/* Without --engine: the fastest that computes what the model says on every CPU. */
+static const char *default_engine(const struct options *o, const struct pipeline_model *model)
 {
-    if (!model->qgraph) {
+    if (!model->qgraph || o->impl) {
         return "onednn";
     }
-    if (model->qgraph->accumulate != QB_ACCUMULATE_EXACT ||
-        model->qgraph->arithmetic == QB_ARITHMETIC_TFLITE) {
-        return "reference";
-    }
-    return model->qgraph->arithmetic == QB_ARITHMETIC_ORT ? "native" : "onednn";
+    return model->qgraph->accumulate == QB_ACCUMULATE_EXACT ? "native" : "reference";
 }
 
 static enum qb_status evaluate(const struct options *o, struct qb_error *err)
@@ -251,7 +250,7 @@ static enum qb_status evaluate(const struct options *o, struct qb_error *err)
         pipeline_tell_synthetic();
     }
     if (status == QB_OK) {
-        status = qb_engine_create(o->engine ? o->engine : default_engine(&model),
+        status = qb_engine_create(o->engine ? o->engine : default_engine(o, &model),
                                   model.qgraph ? NULL : model.graph, model.qgraph, &options, &engine, err);
     }
     if (status == QB_OK && engine->classes != QB_CLASSES) {
