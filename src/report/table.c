@@ -2,14 +2,13 @@
 #include "report/table.h"
 
 #include <math.h>
-#include <stdarg.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "measure/roof.h"
 #include "measure/stats.h"
+#include "report/notes.h"
 #include "report/published.h"
 #include "report/sets.h"
 
@@ -35,9 +34,6 @@ const char *const table_titles[COLUMNS] = {
 };
 
 static const double significance = 0.05;
-/* MACs count the products with padding (5 % of this network, 16 % of its last layers), which a kernel may
- * skip: only a share well above 1 proves that the probe ran at a lower clock than the measurement. */
-static const double impossible_share = 1.1;
 
 static int same_combination(const struct qb_row *a, const struct qb_row *b)
 {
@@ -94,11 +90,6 @@ static size_t collapse(struct table_line *lines, size_t count)
         }
     }
     return n;
-}
-
-static int is_fp32(const struct table_line *line)
-{
-    return strcmp(line->first->scheme, "fp32") == 0;
 }
 
 static int has_latency(const struct table_line *line)
@@ -181,9 +172,10 @@ static void format_accuracy(struct table *t, struct table_line *line)
     line->cells[COL_TOP1] = qb_arena_printf(t->arena, "%.2f [%.2f, %.2f]", 100 * r->accuracy,
                                             100 * r->wilson_low, 100 * r->wilson_high);
     line->cells[COL_VS_FP32] =
-        is_fp32(line) ? "baseline"
-                      : qb_arena_printf(t->arena, line->p < 0.001 ? "%+.2f (<0.001)" : "%+.2f (%.3f)",
-                                        points(r->only_this - r->only_fp32, r->images), line->p);
+        table_line_is_fp32(line)
+            ? "baseline"
+            : qb_arena_printf(t->arena, line->p < 0.001 ? "%+.2f (<0.001)" : "%+.2f (%.3f)",
+                              points(r->only_this - r->only_fp32, r->images), line->p);
 }
 
 static void format_line(struct table *t, struct table_line *line)
@@ -215,26 +207,12 @@ static void format_line(struct table *t, struct table_line *line)
                                                             : "ok";
 }
 
-static void note(struct table *t, const char *format, ...) __attribute__((format(printf, 2, 3)));
-static void note(struct table *t, const char *format, ...)
-{
-    char text[1024];
-    va_list args;
-    va_start(args, format);
-    vsnprintf(text, sizeof text, format, args);
-    va_end(args);
-    const char *const copy = qb_arena_strdup(t->arena, text);
-    if (copy) {
-        t->notes[t->note_count++] = copy;
-    }
-}
-
 static void make_headline(struct table *t)
 {
     const struct table_line *best = NULL;
     for (size_t i = 0; i < t->count && !best; i++) {
         const struct table_line *const l = &t->lines[i];
-        if (has_latency(l) && !is_fp32(l) && !l->first->synthetic && l->p >= significance) {
+        if (has_latency(l) && !table_line_is_fp32(l) && !l->first->synthetic && l->p >= significance) {
             best = l;
         }
     }
@@ -251,178 +229,6 @@ static void make_headline(struct table *t)
     } else {
         t->headline = "No timed scheme is indistinguishable from FP32 at the 5 % level.";
     }
-}
-
-/* The median share of images on which a scheme and FP32 are right and wrong in turn. */
-static double discordance(const struct table *t)
-{
-    double *const rho = calloc(t->count + 1, sizeof *rho);
-    size_t n = 0;
-    for (size_t i = 0; rho && i < t->count; i++) {
-        const struct qb_row *const r = t->lines[i].first;
-        if (r->images > 0 && r->only_fp32 >= 0) {
-            rho[n++] = (double)(r->only_fp32 + r->only_this) / (double)r->images;
-        }
-    }
-    double median = NAN;
-    if (n) {
-        qb_sort_doubles(rho, n);
-        median = qb_percentile_sorted(rho, n, 50);
-    }
-    free(rho);
-    return median;
-}
-
-/* The first line of the table that was scored, else the first of all. */
-static const struct qb_row *scored_row(const struct table *t)
-{
-    for (size_t i = 0; i < t->count; i++) {
-        if (t->lines[i].first->images > 0) {
-            return t->lines[i].first;
-        }
-    }
-    return t->lines[0].first;
-}
-
-/* Six sentences at most about each row, and some about all. */
-static size_t max_notes(size_t rows)
-{
-    return 6 * rows + 9;
-}
-
-/* Names each group of schemes that came to one integer network. */
-static void note_networks(struct table *t, const struct qb_row *rows, size_t count)
-{
-    for (size_t i = 0; i < count; i++) {
-        bool first = *rows[i].qgraph_hash != 0;
-        for (size_t j = 0; j < i && first; j++) {
-            first = strcmp(rows[j].qgraph_hash, rows[i].qgraph_hash) != 0;
-        }
-        char names[512] = "";
-        size_t used = 0;
-        for (size_t j = i; j < count && first; j++) {
-            bool new = strcmp(rows[j].qgraph_hash, rows[i].qgraph_hash) == 0;
-            for (size_t k = i; k < j && new; k++) {
-                new = strcmp(rows[k].scheme, rows[j].scheme) != 0;
-            }
-            if (new &&used + strlen(rows[j].scheme) + 4 < sizeof names) {
-                used += (size_t)snprintf(names + used, sizeof names - used, "%s%s", used ? " = " : "",
-                                         rows[j].scheme);
-            }
-        }
-        if (strchr(names, '=')) {
-            note(t, "Identical integer networks, shown in one line: %s.", names);
-        }
-    }
-}
-
-/* A line for every roof that the table's percentages refer to. */
-static void note_roofs(struct table *t)
-{
-    for (size_t i = 0; i < t->count; i++) {
-        const struct qb_row *const x = t->lines[i].first;
-        bool said = isnan(x->roof_gmacs);
-        for (size_t j = 0; j < i && !said; j++) {
-            const struct qb_row *const y = t->lines[j].first;
-            said = !isnan(y->roof_gmacs) && strcmp(x->isa, y->isa) == 0 && x->threads == y->threads &&
-                   is_fp32(&t->lines[i]) == is_fp32(&t->lines[j]);
-        }
-        if (!said) {
-            note(t,
-                 "Roof of %s, %d thread%s: %.0f %s GMAC/s, so this network takes at least %.1f us an image.",
-                 x->isa, x->threads, x->threads == 1 ? "" : "s", x->roof_gmacs,
-                 is_fp32(&t->lines[i]) ? "fp32" : "int8", qb_roof_bound_us(x->roof_gmacs, x->macs));
-        }
-    }
-}
-
-/* Each instruction set has a control of its own: the largest holds for the table. */
-static void note_noise(struct table *t)
-{
-    double largest = NAN;
-    for (size_t i = 0; i < t->count; i++) {
-        largest = fmax(largest, t->lines[i].first->noise_floor); /* fmax(NAN, x) is x */
-    }
-    if (!isnan(largest)) {
-        note(t, "Noise floor (one engine timed twice, interleaved): differences below %.1f %% mean nothing.",
-             100 * largest);
-    }
-}
-
-static void note_line(struct table *t, const struct table_line *line)
-{
-    const struct qb_row *const x = line->first;
-    const char *const engine = line->cells[COL_ENGINE];
-    if (x->exact[0] == '~') {
-        note(t, "%s on %s: ~ %s; %lld of %lld predictions differ from the scheme's exact arithmetic.",
-             x->scheme, engine,
-             strcmp(x->isa, "avx2") == 0
-                 ? "16-bit sums that saturate without VNNI, and the library's own rounding"
-                 : "the library's own rounding",
-             (long long)x->changed, (long long)x->images);
-    }
-    if (x->roof_share > impossible_share) {
-        note(t,
-             "%s on %s: %.0f %% of the roof is impossible; the roof probe was disturbed, do not trust this "
-             "run's "
-             "percentages.",
-             x->scheme, engine, 100 * x->roof_share);
-    }
-    if (x->status != QB_ROW_OK) {
-        note(t, "%s on %s: %s: %s", x->scheme, engine, x->status == QB_ROW_FAILED ? "FAILED" : "SKIPPED",
-             x->message);
-    }
-}
-
-static void make_notes(struct table *t, const struct qb_row *rows, size_t count)
-{
-    const struct qb_row *const r = scored_row(t);
-    const double rho = discordance(t);
-    char images[32] = "no";
-    if (r->images > 0) {
-        snprintf(images, sizeof images, "%lld", (long long)r->images);
-    }
-    note(t, "Model %s (%.2f million MACs, %lld KB of FP32 parameters); data %s, %s test images.", r->model,
-         r->macs / 1e6, (long long)(r->fp32_bytes + 512) / 1024, r->data, images);
-    note(t, "%s; %s; oneDNN %s; qbench %s.", r->cpu, r->compiler, r->onednn, r->version);
-    if (r->synthetic) {
-        note(t, "The images are SYNTHETIC: agreement with FP32 is meaningful, accuracy is not. `qbench fetch "
-                "cifar10` brings "
-                "the real ones.");
-    } else if (!isnan(rho) && r->images > 0) {
-        note(t,
-             "%s images cannot separate schemes closer than %.2f points (80 %% power at the discordance "
-             "seen, %.1f %%).",
-             images, 100 * qb_minimum_detectable(rho, (uint64_t)r->images), 100 * rho);
-    }
-    note_networks(t, rows, count);
-    const char *sets[2];
-    table_sets_notes(t, sets);
-    for (int i = 0; i < 2; i++) {
-        if (sets[i]) {
-            note(t, "%s", sets[i]);
-        }
-    }
-    for (size_t i = 0; i < t->count; i++) {
-        const char *const published = table_published_note(t, i);
-        if (published) {
-            note(t, "%s", published);
-        }
-    }
-    const char *const other = table_published_warning(t);
-    if (other) {
-        note(t, "%s", other);
-    }
-    note_roofs(t);
-    note_noise(t);
-    for (size_t i = 0; i < t->count; i++) {
-        note_line(t, &t->lines[i]);
-    }
-    note(t,
-         "ok = : equal to the reference engine bit for bit. Latency: batch %d, min, median [p99] in us, "
-         "sorted by min; img/s: "
-         "median of batch %d. Speed-up: against the fastest FP32 under the same ISA cap and threads.",
-         r->batch, t->lines[0].largest->batch);
 }
 
 static enum qb_status format_lines(struct table *t, struct qb_error *err)
@@ -445,8 +251,7 @@ enum qb_status table_build(const struct qb_row *rows, size_t count, struct table
     }
     struct table t = {.arena = qb_arena_create()};
     t.lines = t.arena ? qb_arena_array(t.arena, count, sizeof *t.lines) : NULL;
-    t.notes = t.lines ? qb_arena_array(t.arena, max_notes(count), sizeof *t.notes) : NULL;
-    if (!t.notes) {
+    if (!t.lines) {
         qb_arena_destroy(t.arena);
         return qb_fail_memory(err, count * sizeof *t.lines);
     }
@@ -463,15 +268,16 @@ enum qb_status table_build(const struct qb_row *rows, size_t count, struct table
     if (status == QB_OK) {
         status = bits_maps_make(rows, count, t.arena, &t.bits, err);
     }
+    if (status == QB_OK) {
+        status = table_make_notes(&t, rows, count, err);
+    }
+    if (status == QB_OK) {
+        make_headline(&t);
+        status = t.headline ? QB_OK : qb_fail_memory(err, 256);
+    }
     if (status != QB_OK) {
         qb_arena_destroy(t.arena);
         return status;
-    }
-    make_headline(&t);
-    make_notes(&t, rows, count);
-    if (!t.headline) {
-        qb_arena_destroy(t.arena);
-        return qb_fail_memory(err, 256);
     }
     *out = t;
     return QB_OK;

@@ -5,6 +5,7 @@
 
 #include <stdbool.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "base/arena.h"
 #include "report/bits.h"
@@ -57,6 +58,11 @@ struct table {
 
 enum qb_status table_build(const struct qb_row *rows, size_t count, struct table *out, struct qb_error *err);
 void table_free(struct table *table);
+
+static inline bool table_line_is_fp32(const struct table_line *line)
+{
+    return strcmp(line->first->scheme, "fp32") == 0;
+}
 
 void table_print_text(const struct table *table, FILE *out);
 void table_print_markdown(const struct table *table, FILE *out);

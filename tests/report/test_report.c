@@ -295,6 +295,33 @@ static void failed_rows_come_last_with_their_reason(void **state)
     free(text);
 }
 
+static void one_reason_is_said_once(void **state)
+{
+    (void)state;
+    struct qb_row rows[] = {fp32_row(1),
+                            make_row("a", "onednn", 1, 90, 8650, 0.02),
+                            make_row("b", "onednn", 1, 91, 8640, 0.02),
+                            make_row("a", "native", 1, NAN, 8650, 0.02),
+                            make_row("b", "native", 1, NAN, 8640, 0.02),
+                            make_row("c", "native", 1, NAN, 8630, 0.02)};
+    for (int i = 1; i < 3; i++) {
+        snprintf(rows[i].exact, sizeof rows[i].exact, "~");
+        rows[i].changed = 10 * i;
+    }
+    for (int i = 3; i < 6; i++) {
+        rows[i].status = QB_ROW_SKIPPED;
+        snprintf(rows[i].message, sizeof rows[i].message, i < 5 ? "no such unit" : "no such thing");
+    }
+    char *const text = render(rows, 6, QB_REPORT_TEXT);
+    assert_non_null(strstr(text,
+                           "* onednn avx2: ~ 16-bit sums that saturate without VNNI, and the library's own "
+                           "rounding; of 10000 predictions these differ from the scheme's exact arithmetic: "
+                           "10 of a, 20 of b.\n"));
+    assert_non_null(strstr(text, "* a on native avx2, b on native avx2: SKIPPED: no such unit\n"));
+    assert_non_null(strstr(text, "* c on native avx2: SKIPPED: no such thing\n"));
+    free(text);
+}
+
 static void synthetic_data_shows_no_accuracy(void **state)
 {
     (void)state;
@@ -451,6 +478,7 @@ int main(void)
         cmocka_unit_test(widths_make_a_map),
         cmocka_unit_test(published_figures_stand_beside_ours),
         cmocka_unit_test(failed_rows_come_last_with_their_reason),
+        cmocka_unit_test(one_reason_is_said_once),
         cmocka_unit_test(synthetic_data_shows_no_accuracy),
         cmocka_unit_test(impossible_roof_is_flagged),
         cmocka_unit_test(csv_quotes_and_leaves_blanks),
