@@ -151,4 +151,20 @@ QB_INLINE __m512i qb_tail512_value(enum qb_tail_form form, const struct qb_tail 
     return _mm512_cvtps_epi32(_mm512_mul_ps(c, _mm512_set1_ps(t->dst_inverse)));
 }
 
+/* Codes of 4 / Q pixels; a pixel's 16 * Q bytes are contiguous. */
+QB_INLINE void qb_store512(uint8_t *dst, size_t step, __m512i codes, int Q)
+{
+    if (step == (size_t)(16 * Q)) {
+        _mm512_storeu_si512(dst, codes);
+    } else if (Q == 2) {
+        _mm256_storeu_si256((__m256i *)(void *)dst, _mm512_castsi512_si256(codes));
+        _mm256_storeu_si256((__m256i *)(void *)(dst + step), _mm512_extracti64x4_epi64(codes, 1));
+    } else {
+        _mm_storeu_si128((__m128i *)(void *)dst, _mm512_castsi512_si128(codes));
+        _mm_storeu_si128((__m128i *)(void *)(dst + step), _mm512_extracti32x4_epi32(codes, 1));
+        _mm_storeu_si128((__m128i *)(void *)(dst + 2 * step), _mm512_extracti32x4_epi32(codes, 2));
+        _mm_storeu_si128((__m128i *)(void *)(dst + 3 * step), _mm512_extracti32x4_epi32(codes, 3));
+    }
+}
+
 #endif

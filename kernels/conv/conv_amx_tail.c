@@ -18,22 +18,6 @@ enum { INTEGER_BITS = 0x4b000000 };
 
 #define EACH QB_UNROLL for (int n = 0; n < QB_AMX_UNIT; n++)
 
-/* Codes of 4 / Q pixels; a pixel's 16 * Q bytes are contiguous. */
-QB_INLINE void store(uint8_t *dst, size_t step, __m512i codes, int Q)
-{
-    if (step == (size_t)(16 * Q)) {
-        _mm512_storeu_si512(dst, codes);
-    } else if (Q == 2) {
-        _mm256_storeu_si256((__m256i *)(void *)dst, _mm512_castsi512_si256(codes));
-        _mm256_storeu_si256((__m256i *)(void *)(dst + step), _mm512_extracti64x4_epi64(codes, 1));
-    } else {
-        _mm_storeu_si128((__m128i *)(void *)dst, _mm512_castsi512_si128(codes));
-        _mm_storeu_si128((__m128i *)(void *)(dst + step), _mm512_extracti32x4_epi32(codes, 1));
-        _mm_storeu_si128((__m128i *)(void *)(dst + 2 * step), _mm512_extracti32x4_epi32(codes, 2));
-        _mm_storeu_si128((__m128i *)(void *)(dst + 3 * step), _mm512_extracti32x4_epi32(codes, 3));
-    }
-}
-
 QB_INLINE const uint8_t *res_at(const struct qb_amx_tail *t, const uint8_t *res, int n, int Q)
 {
     return res + (size_t)(n / Q) * t->res_step + (size_t)(n % Q) * QB_BLOCK;
@@ -72,10 +56,10 @@ QB_INLINE void put(struct kind kind, const struct qb_amx_tail *t, const __m512i 
                   low = _mm512_set1_epi8((char)tail->low);
     QB_UNROLL
     for (int i = 0; i < 2; i++) {
-        store(dst + (size_t)(i * 4 / kind.Q) * t->dst_step, t->dst_step,
-              kind.zero_points ? qb_tail512_pack_affine(codes + 4 * i, zero_point, low)
-                               : qb_tail512_pack(codes + 4 * i),
-              kind.Q);
+        qb_store512(dst + (size_t)(i * 4 / kind.Q) * t->dst_step, t->dst_step,
+                    kind.zero_points ? qb_tail512_pack_affine(codes + 4 * i, zero_point, low)
+                                     : qb_tail512_pack(codes + 4 * i),
+                    kind.Q);
     }
 }
 

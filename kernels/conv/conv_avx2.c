@@ -11,14 +11,9 @@
 
 enum { ODD = 16 };
 
-static size_t round64(size_t bytes)
-{
-    return (bytes + 63) / 64 * 64;
-}
-
 static size_t bytes_packed(const struct qb_conv *c)
 {
-    return round64(qb_bytes_packed(c));
+    return qb_round64(qb_bytes_packed(c));
 }
 
 static size_t packed_bytes(const struct qb_conv *c)
@@ -50,7 +45,7 @@ static size_t sums_bytes(const struct qb_conv *c)
 
 static size_t odd_bytes(const struct qb_conv *c)
 {
-    return round64(sums_bytes(c) + most_odd(c) * sizeof(struct qb_odd_quad) + (size_t)c->dst_h);
+    return qb_round64(sums_bytes(c) + most_odd(c) * sizeof(struct qb_odd_quad) + (size_t)c->dst_h);
 }
 
 /* Window sums, then struct qb_odd; or what words need. */

@@ -23,7 +23,7 @@ struct order {
 
 static size_t order_bytes(size_t quads)
 {
-    return (sizeof(struct order) + quads * sizeof(int32_t) + 63) / 64 * 64;
+    return qb_round64(sizeof(struct order) + quads * sizeof(int32_t));
 }
 
 static size_t quads_of(const struct qb_conv *c)
@@ -31,14 +31,9 @@ static size_t quads_of(const struct qb_conv *c)
     return ((size_t)c->ic + 3) / 4 * (size_t)(c->kh * c->kw);
 }
 
-static size_t round64(size_t bytes)
-{
-    return (bytes + 63) / 64 * 64;
-}
-
 static size_t vnni_bytes(const struct qb_conv *c)
 {
-    return round64(qb_vnni_bytes(c));
+    return qb_round64(qb_vnni_bytes(c));
 }
 
 size_t qb_bytes_packed(const struct qb_conv *c)

@@ -109,22 +109,6 @@ QB_INLINE void dots_3x3(__m512i *acc, const uint8_t *src, size_t pitch, struct s
     }
 }
 
-/* Codes of 4 / Q pixels; a pixel's 16 * Q bytes are contiguous. */
-QB_INLINE void store(uint8_t *dst, size_t step, __m512i codes, int Q)
-{
-    if (step == (size_t)(16 * Q)) {
-        _mm512_storeu_si512(dst, codes);
-    } else if (Q == 2) {
-        _mm256_storeu_si256((__m256i *)(void *)dst, _mm512_castsi512_si256(codes));
-        _mm256_storeu_si256((__m256i *)(void *)(dst + step), _mm512_extracti64x4_epi64(codes, 1));
-    } else {
-        _mm_storeu_si128((__m128i *)(void *)dst, _mm512_castsi512_si128(codes));
-        _mm_storeu_si128((__m128i *)(void *)(dst + step), _mm512_extracti32x4_epi32(codes, 1));
-        _mm_storeu_si128((__m128i *)(void *)(dst + 2 * step), _mm512_extracti32x4_epi32(codes, 2));
-        _mm_storeu_si128((__m128i *)(void *)(dst + 3 * step), _mm512_extracti32x4_epi32(codes, 3));
-    }
-}
-
 QB_INLINE uint8_t *dst_at(const struct job *j, size_t y, struct place at)
 {
     return j->dst + y * j->conv->dst_pitch + at.x * j->conv->dst_step + at.block * QB_BLOCK;
@@ -168,8 +152,8 @@ QB_INLINE void finish_here(enum qb_tail_form form, bool plain, const struct job 
             t[n] = qb_tail512_value(form, tail, acc[4 * i + n], b[block], r);
         })
         const size_t first = (size_t)(4 * i / Q);
-        store(dst + first * j->conv->dst_step, j->conv->dst_step,
-              plain ? qb_tail512_pack(t) : qb_tail512_pack_affine(t, zero_point, low), Q);
+        qb_store512(dst + first * j->conv->dst_step, j->conv->dst_step,
+                    plain ? qb_tail512_pack(t) : qb_tail512_pack_affine(t, zero_point, low), Q);
     })
 }
 
@@ -225,7 +209,7 @@ QB_INLINE void finish_any(enum qb_tail_form form, const struct job *j, const __m
         }
         const __m512i codes = qb_tail512_pack_affine(t, zero_point, low);
         if (P - p >= 4) {
-            store(dst + (size_t)p * c->dst_step, c->dst_step, codes, 1);
+            qb_store512(dst + (size_t)p * c->dst_step, c->dst_step, codes, 1);
         } else {
             _mm_storeu_si128((__m128i *)(void *)(dst + (size_t)p * c->dst_step),
                              _mm512_castsi512_si128(codes));

@@ -15,11 +15,6 @@ static size_t window_quads(const struct qb_conv *c)
     return pixel_quads(c) * (size_t)(c->kh * c->kw);
 }
 
-static size_t round64(size_t bytes)
-{
-    return (bytes + 63) / 64 * 64;
-}
-
 static size_t channels(const struct qb_conv *c)
 {
     return (size_t)qb_blocks(c->oc) * QB_BLOCK;
@@ -27,14 +22,14 @@ static size_t channels(const struct qb_conv *c)
 
 size_t qb_vnni_bytes(const struct qb_conv *c)
 {
-    return round64(window_quads(c) * sizeof(int32_t)) + 2 * channels(c) * sizeof(int32_t) +
+    return qb_round64(window_quads(c) * sizeof(int32_t)) + 2 * channels(c) * sizeof(int32_t) +
            channels(c) * window_quads(c) * 4;
 }
 
 struct qb_vnni qb_vnni_open(const struct qb_conv *c, const void *packed)
 {
     const char *const base = packed;
-    const size_t comp = round64(window_quads(c) * sizeof(int32_t)), bytes = channels(c) * sizeof(int32_t);
+    const size_t comp = qb_round64(window_quads(c) * sizeof(int32_t)), bytes = channels(c) * sizeof(int32_t);
     return (struct qb_vnni){
         .row_quads = pixel_quads(c) * (size_t)c->kw,
         .quads = window_quads(c),
@@ -82,7 +77,7 @@ void qb_vnni_pack(const struct qb_conv *c, bool pairs, void *packed)
     char *const base = packed;
     const size_t quads = window_quads(c);
     int32_t *offset = (int32_t *)(void *)base;
-    int32_t *const comp = (int32_t *)(void *)(base + round64(quads * sizeof(int32_t)));
+    int32_t *const comp = (int32_t *)(void *)(base + qb_round64(quads * sizeof(int32_t)));
     int32_t *const minus_zw = comp + channels(c);
     int8_t *const wei = (int8_t *)(minus_zw + channels(c));
     for (size_t i = 0; i < (size_t)c->kh; i++) {
@@ -116,7 +111,7 @@ static size_t reach_h(const struct qb_conv *c)
 size_t qb_vnni_scratch_bytes(const struct qb_conv *c)
 {
     const size_t width = (size_t)c->dst_w, count = ((size_t)c->dst_h + reach_h(c)) * width + reach_w(c);
-    return c->wei_zero_points ? round64(count * sizeof(int32_t)) : 0;
+    return c->wei_zero_points ? qb_round64(count * sizeof(int32_t)) : 0;
 }
 
 /* Sum of the `count` bytes at p; reads count rounded up to 4. */

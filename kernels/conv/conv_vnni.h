@@ -17,6 +17,12 @@
 
 #include "kernels/conv/conv.h"
 
+/* Parts of packed memory and of scratch begin at multiples of 64 bytes. */
+static inline size_t qb_round64(size_t bytes)
+{
+    return (bytes + 63) / 64 * 64;
+}
+
 struct qb_vnni {
     size_t row_quads, quads; /* of a kernel row, of a window */
     const int32_t *offsets;  /* [quads] */
