@@ -21,7 +21,7 @@ run: build data ## set up, build, fetch the images, run configs/default.yaml (or
 
 test: build data ## set up, build, run every test
 	@echo "== tests"
-	ctest --test-dir $(BUILD) --output-on-failure
+	ctest --test-dir $(BUILD) --output-on-failure -j $(JOBS)
 
 bench: build ## set up, build, run the micro-benchmarks (BENCH_ARGS="--benchmark_filter=REGEX ...")
 	$(BUILD)/bin/qbench-bench $(BENCH_ARGS)
