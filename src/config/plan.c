@@ -121,7 +121,7 @@ static enum qb_status take_settings(struct loading *in)
 
 /* Numbers of a list, each once; absent: the one value `fallback`. */
 static enum qb_status take_ints(const struct loading *in, const char *key, const int *values, unsigned count,
-                                int fallback, int high, int **out, size_t *out_count)
+                                int fallback, int low, int high, int **out, size_t *out_count)
 {
     char path[PATH_TEXT];
     int *const list = qb_arena_array(in->plan.arena, count ? count : 1, sizeof *list);
@@ -130,7 +130,7 @@ static enum qb_status take_ints(const struct loading *in, const char *key, const
     }
     list[0] = fallback;
     for (unsigned i = 0; i < count; i++) {
-        QB_TRY(take_int(in, entry_path(key, i, path), &values[i], 0, 1, high, &list[i]));
+        QB_TRY(take_int(in, entry_path(key, i, path), &values[i], 0, low, high, &list[i]));
         for (unsigned k = 0; k < i; k++) {
             if (list[k] == list[i]) {
                 return qb_yaml_fail(&in->doc, in->err, path, "%d is listed twice", list[i]);
@@ -241,17 +241,6 @@ struct widths {
     size_t weight_count, activation_count;
 };
 
-static enum qb_status take_widths(struct loading *in, const char *key, const int *values, unsigned count,
-                                  int **out, size_t *out_count)
-{
-    QB_TRY(take_ints(in, key, values, count, 0, QB_BITS_MAX, out, out_count));
-    for (unsigned i = 0; i < count; i++) {
-        char path[PATH_TEXT];
-        QB_TRY(take_int(in, entry_path(key, i, path), &values[i], 0, QB_BITS_MIN, QB_BITS_MAX, &(*out)[i]));
-    }
-    return QB_OK;
-}
-
 /* One scheme with every pair of widths. */
 static enum qb_status cross_widths(struct loading *in, unsigned i, const struct qb_scheme *base,
                                    const struct widths *widths)
@@ -278,10 +267,10 @@ static enum qb_status take_schemes(struct loading *in)
     struct qb_plan *const plan = &in->plan;
     const struct qb_raw_bits *const bits = &in->raw->bits;
     struct widths widths;
-    QB_TRY(take_widths(in, "bits.weights", bits->weights, bits->weights_count, &widths.weights,
-                       &widths.weight_count));
-    QB_TRY(take_widths(in, "bits.activations", bits->activations, bits->activations_count,
-                       &widths.activations, &widths.activation_count));
+    QB_TRY(take_ints(in, "bits.weights", bits->weights, bits->weights_count, 0, QB_BITS_MIN, QB_BITS_MAX,
+                     &widths.weights, &widths.weight_count));
+    QB_TRY(take_ints(in, "bits.activations", bits->activations, bits->activations_count, 0, QB_BITS_MIN,
+                     QB_BITS_MAX, &widths.activations, &widths.activation_count));
     const size_t most = in->raw->schemes_count * widths.weight_count * widths.activation_count;
     if (most > QB_MAX_SCHEMES) {
         return qb_yaml_fail(&in->doc, in->err, "bits", "%zu schemes come of it, expected at most %d", most,
@@ -405,9 +394,9 @@ static enum qb_status cross(struct loading *in)
     QB_TRY(take_names(in, "engines", "engine", raw->engines, raw->engines_count, in->engines, &engines));
     QB_TRY(take_names(in, "isas", "isa", raw->isas_count ? (const char *const *)raw->isas : only_best,
                       isa_count, isas, &chosen));
-    QB_TRY(
-        take_ints(in, "threads", raw->threads, raw->threads_count, 1, MAX_THREADS, &threads, &thread_count));
-    QB_TRY(take_ints(in, "batches", raw->batches, raw->batches_count, 1, MAX_BATCH, &plan->measure.batches,
+    QB_TRY(take_ints(in, "threads", raw->threads, raw->threads_count, 1, 1, MAX_THREADS, &threads,
+                     &thread_count));
+    QB_TRY(take_ints(in, "batches", raw->batches, raw->batches_count, 1, 1, MAX_BATCH, &plan->measure.batches,
                      &plan->measure.batch_count));
     most = plan->scheme_count * raw->engines_count * isa_count * thread_count; /* short lists: no overflow */
     if (most > QB_MAX_COMBINATIONS) {

@@ -120,9 +120,34 @@ static struct words expected(const cyaml_schema_value_t *schema)
     return words;
 }
 
+static bool is_flag(const struct cyaml_schema_value *schema, const char *text)
+{
+    for (uint32_t i = 0; i < schema->enumeration.count; i++) {
+        if (strcmp(schema->enumeration.strings[i].str, text) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* The first entry of a list of flags that is none of them. */
+static const struct qb_yaml_node *find_odd_flag(const struct qb_yaml *doc, const struct qb_yaml_node *list)
+{
+    for (uint32_t i = 0; list->schema->type == CYAML_FLAGS && i < list->size; i++) {
+        char path[256];
+        snprintf(path, sizeof path, "%s[%" PRIu32 "]", list->path, i);
+        const struct qb_yaml_node *const entry = qb_yaml_find(doc, path);
+        if (entry && entry->kind == QB_YAML_SCALAR && !is_flag(list->schema, entry->text)) {
+            return entry;
+        }
+    }
+    return NULL;
+}
+
 static enum qb_status fail_expected(const struct qb_yaml *doc, const struct qb_yaml_node *node,
                                     struct qb_error *err)
 {
+    const struct qb_yaml_node *const odd = node->kind == QB_YAML_LIST ? find_odd_flag(doc, node) : NULL;
     const struct words words = expected(node->schema);
     char found[QB_YAML_QUOTED];
     switch (node->kind) {
@@ -132,6 +157,10 @@ static enum qb_status fail_expected(const struct qb_yaml *doc, const struct qb_y
     case QB_YAML_MAPPING:
         return qb_yaml_fail(doc, err, node->path, "expected %s, found a mapping", words.text);
     case QB_YAML_LIST: break;
+    }
+    if (odd) {
+        return qb_yaml_fail(doc, err, node->path, "expected %s, found '%s' in it", words.text,
+                            qb_yaml_quote(odd->text, found));
     }
     return qb_yaml_fail(doc, err, node->path, "expected %s, found a list of %u", words.text, node->size);
 }
@@ -233,8 +262,8 @@ struct report {
     int count;
 };
 
-static void __attribute__((format(printf, 3, 0))) capture(cyaml_log_t level, void *ctx, const char *format,
-                                                          va_list args)
+static void __attribute__((format(printf, 3, 0)))
+capture(cyaml_log_t level, void *ctx, const char *format, va_list args)
 {
     struct report *const report = ctx;
     char line[256];

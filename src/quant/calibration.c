@@ -1,10 +1,12 @@
 /* Calibration: one observer for each tensor that the scheme observes (roles.h). See quantize.h. */
 #include "quant/quantize.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "quant/extrema.h"
 #include "quant/observer.h"
 #include "quant/qparams.h"
 #include "quant/roles.h"
@@ -15,6 +17,8 @@ struct seer {
     const struct qb_observer_spec *spec;
     const struct qb_observer_ops *ops;
     bool twice;               /* it sees everything twice: twice_behind_fused_relu in observer.h */
+    bool any;                 /* it has seen values: */
+    float min, max;           /* their extremes, whatever the observer makes of them */
     char name[QB_INNER_NAME]; /* the tensor's: its producer's, not that of a RELU fused into it */
 };
 
@@ -146,7 +150,7 @@ int qb_calibration_wants(const struct qb_calibration *calibration, int node)
 }
 
 /* `values` in steps of one image or all at once, as the observer wants them. */
-static enum qb_status observe(const struct seer *s, const float *values, size_t count, size_t image,
+static enum qb_status observe(struct seer *s, const float *values, size_t count, size_t image,
                               struct qb_error *err)
 {
     const size_t step = s->ops->per_image && count ? image : count;
@@ -156,6 +160,13 @@ static enum qb_status observe(const struct seer *s, const float *values, size_t 
                 return qb_fail_prefix(err, "calibration: tensor \"%s\"", s->name);
             }
         }
+    }
+    if (count) {
+        float min, max;
+        QB_TRY(qb_extrema(values, count, &min, &max, err));
+        s->min = s->any ? fminf(s->min, min) : min;
+        s->max = s->any ? fmaxf(s->max, max) : max;
+        s->any = true;
     }
     return QB_OK;
 }
@@ -182,7 +193,7 @@ static void pad(const struct qb_node *conv, struct qb_shape s, const float *src,
 }
 
 /* The inner tensor of layer `i` from `images` images of the tensor that it is made of. */
-static enum qb_status observe_inner(const struct qb_calibration *c, int i, const float *values, size_t images,
+static enum qb_status observe_inner(struct qb_calibration *c, int i, const float *values, size_t images,
                                     struct qb_error *err)
 {
     const struct qb_node *const layer = &c->graph->nodes[i];
@@ -212,13 +223,13 @@ static enum qb_status observe_inner(const struct qb_calibration *c, int i, const
 enum qb_status qb_calibration_observe(struct qb_calibration *calibration, int node, const float *values,
                                       size_t count, struct qb_error *err)
 {
-    const struct qb_calibration *const c = calibration;
+    struct qb_calibration *const c = calibration;
     if (!qb_calibration_wants(c, node)) {
         return QB_OK;
     }
     const struct qb_node *const n = &c->graph->nodes[node];
     const size_t image = qb_shape_count(n->dst);
-    const struct seer *const seer = c->seen_by[node] < 0 ? NULL : &c->seers[c->seen_by[node]];
+    struct seer *const seer = c->seen_by[node] < 0 ? NULL : &c->seers[c->seen_by[node]];
     const bool by_image = (seer && seer->ops->per_image) || makes_inner(c, node);
     if (by_image && (image == 0 || count % image)) {
         return qb_fail(err, QB_EINPUT, "calibration: tensor \"%s\": %zu values are not whole images of %zu",
@@ -273,6 +284,8 @@ static enum qb_status derive(const struct seer *s, struct qb_qparams *out, bool 
         return qb_fail_prefix(err, "calibration: tensor \"%s\"", s->name);
     }
     out->zero_point -= qb_activation_shift(out->dtype);
+    out->seen_min = s->min;
+    out->seen_max = s->max;
     *set = true;
     return QB_OK;
 }

@@ -102,6 +102,43 @@ static struct weights summarize(const struct qb_qgraph *graph, const struct qb_q
     return w;
 }
 
+/* The part of what was seen that `range` holds; NAN where it is not known, or has no width. */
+static double clip_ratio(const float seen[2], const double range[2])
+{
+    const double low = (double)seen[0], high = (double)seen[1];
+    const double kept = fmin(high, range[1]) - fmax(low, range[0]);
+    return high > low ? fmax(kept, 0) / (high - low) : NAN;
+}
+
+/* The values of quant_min and quant_max. */
+static void range_of(const struct qb_qparams *q, double range[2])
+{
+    const int zero_point = q->zero_point + activation_shift(q->dtype);
+    range[0] = (double)q->scale * (q->quant_min - zero_point);
+    range[1] = (double)q->scale * (q->quant_max - zero_point);
+}
+
+static double activation_clip_ratio(const struct qb_qnode *node)
+{
+    double range[2];
+    range_of(&node->q, range);
+    return clip_ratio((const float[]){node->q.seen_min, node->q.seen_max}, range);
+}
+
+/* Least and greatest dequantized weight of those that share scale `k`. */
+static void weights_range(const struct qb_qnode *node, int k, double range[2])
+{
+    const size_t slice = weight_count(node) / (size_t)node->wei_scale_count;
+    const int8_t *const codes = node->wei + (size_t)k * slice;
+    int min = codes[0], max = codes[0];
+    for (size_t i = 1; i < slice; i++) {
+        min = codes[i] < min ? codes[i] : min;
+        max = codes[i] > max ? codes[i] : max;
+    }
+    range[0] = (double)node->wei_scales[k] * (min - node->wei_zero_points[k]);
+    range[1] = (double)node->wei_scales[k] * (max - node->wei_zero_points[k]);
+}
+
 static json_t *hex_json(float value)
 {
     char text[48];
@@ -116,20 +153,32 @@ static void append(json_t *array, json_t *value, bool *failed)
     }
 }
 
+static json_t *pair_json(double low, double high)
+{
+    return json_pack("[o,o]", qb_json_real(low), qb_json_real(high));
+}
+
 static json_t *weights_json(const struct qb_qnode *node, const struct weights *w, bool *failed)
 {
     json_t *const out = json_object(), *const scales = json_array(), *const hex = json_array(),
-                  *const zeros = json_array();
+                  *const zeros = json_array(), *const ranges = json_array(), *const ratios = json_array();
     for (int i = 0; i < node->wei_scale_count; i++) {
         append(scales, qb_json_real((double)node->wei_scales[i]), failed);
         append(hex, hex_json(node->wei_scales[i]), failed);
         append(zeros, json_integer(node->wei_zero_points[i] + weight_shift(node->wei_dtype)), failed);
+        double range[2];
+        weights_range(node, i, range);
+        append(ranges, pair_json(range[0], range[1]), failed);
+        append(ratios, node->wei_seen ? qb_json_real(clip_ratio(node->wei_seen + 2 * i, range)) : json_null(),
+               failed);
     }
     qb_json_put(out, "dtype", qb_json_text(qb_dtype_name(node->wei_dtype)), failed);
     qb_json_put(out, "per_channel", json_boolean(node->wei_scale_count > 1), failed);
     qb_json_put(out, "scales", scales, failed);
     qb_json_put(out, "scales_hex", hex, failed);
     qb_json_put(out, "zero_points", zeros, failed);
+    qb_json_put(out, "ranges", ranges, failed);
+    qb_json_put(out, "clip_ratios", ratios, failed);
     qb_json_put(out, "code_min", json_integer(w->code_min), failed);
     qb_json_put(out, "code_max", json_integer(w->code_max), failed);
     qb_json_put(out, "pairs", json_integer(w->pairs[0]), failed);
@@ -172,6 +221,14 @@ static json_t *layer_json(const struct qb_qgraph *graph, const struct qb_qnode *
     qb_json_put(layer, "dtype", qb_json_text(n->f32 ? "float32" : qb_dtype_name(n->q.dtype)), failed);
     qb_json_put(layer, "quant_min", n->f32 ? json_null() : json_integer(n->q.quant_min), failed);
     qb_json_put(layer, "quant_max", n->f32 ? json_null() : json_integer(n->q.quant_max), failed);
+    double range[2];
+    range_of(&n->q, range);
+    const bool seen = n->q.seen_min < n->q.seen_max;
+    qb_json_put(layer, "range", n->f32 ? json_null() : pair_json(range[0], range[1]), failed);
+    qb_json_put(layer, "observed",
+                n->f32 || !seen ? json_null() : pair_json((double)n->q.seen_min, (double)n->q.seen_max),
+                failed);
+    qb_json_put(layer, "clip_ratio", n->f32 ? json_null() : qb_json_real(activation_clip_ratio(n)), failed);
     if (has_weights(n) && qb_has_integer_weights(n)) {
         const struct weights w = summarize(graph, n);
         qb_json_put(layer, "weights", weights_json(n, &w, failed), failed);
@@ -236,6 +293,7 @@ static void add_layer_row(struct qb_table *table, const struct qb_qnode *n)
         }
         qb_table_cell(table, "float32");
         qb_table_cell(table, "-");
+        qb_table_cell(table, "-");
         return;
     }
     qb_table_cell(table, "%.9g", (double)n->q.scale);
@@ -243,6 +301,12 @@ static void add_layer_row(struct qb_table *table, const struct qb_qnode *n)
     qb_table_cell(table, "%d", n->q.zero_point + activation_shift(n->q.dtype));
     qb_table_cell(table, "%s", qb_dtype_name(n->q.dtype));
     qb_table_cell(table, "%d..%d", n->q.quant_min, n->q.quant_max);
+    const double ratio = activation_clip_ratio(n);
+    if (isnan(ratio)) {
+        qb_table_cell(table, "-");
+    } else {
+        qb_table_cell(table, "%.4f", ratio);
+    }
 }
 
 static void add_weights_row(struct qb_table *table, const struct qb_qgraph *graph, const struct qb_qnode *n)
@@ -293,16 +357,16 @@ static void add_refinement(struct qb_table *notes, const char *text)
 static enum qb_status render_text(const struct qb_qgraph *graph, const char *hash, char **out,
                                   struct qb_error *err)
 {
-    static const char *const layer_heads[] = {"layer",        "operator",   "output", "kernel/stride",
-                                              "pads t,l,b,r", "parameters", "MACs",   "scale",
-                                              "scale in hex", "zero point", "dtype",  "range"};
+    static const char *const layer_heads[] = {
+        "layer", "operator",     "output",     "kernel/stride", "pads t,l,b,r", "parameters", "MACs",
+        "scale", "scale in hex", "zero point", "dtype",         "range",        "clip ratio"};
     static const char *const weight_heads[] = {"weights",     "dtype",      "scales",     "scale",
                                                "codes",       "biases",     "pairs",      "saturating",
                                                "at any code", "pairs khwc", "saturating", "at any code"};
     enum { LAYER_COLUMNS = sizeof layer_heads / sizeof *layer_heads };
     enum { WEIGHT_COLUMNS = sizeof weight_heads / sizeof *weight_heads };
     struct qb_table model = {.columns = 2, .align = "ll"};
-    struct qb_table layers = {.columns = LAYER_COLUMNS, .align = "lllllrrllrll"};
+    struct qb_table layers = {.columns = LAYER_COLUMNS, .align = "lllllrrllrllr"};
     struct qb_table weights = {.columns = WEIGHT_COLUMNS, .align = "llrlllrrrrrr"};
     struct qb_table notes = {.columns = 1, .align = "l"};
     add_model_rows(&model, graph, hash);
@@ -337,6 +401,7 @@ static enum qb_status render_text(const struct qb_qgraph *graph, const char *has
     qb_table_cell(
         &notes,
         "saturating: pairs that can leave 16 bits with source codes in their range, or at any code 0..255");
+    qb_table_cell(&notes, "clip ratio: the part of the calibration's values' interval that the range holds");
     add_refinement(&notes, graph->refinement ? graph->refinement : "");
     const struct qb_table *const tables[] = {&model, &layers, &weights, &notes};
     const enum qb_status status = qb_tables_text(tables, sizeof tables / sizeof *tables, out, err);

@@ -95,6 +95,7 @@ static enum qb_status take_codes(const struct lowering *l, int i, size_t each, s
     to->wei_scale_count = wei.scale_count;
     to->wei_scales = wei.scales;
     to->wei_zero_points = wei.zero_points;
+    to->wei_seen = wei.seen;
     return qb_arithmetic_traits(l->scheme->arithmetic)->bia_codes
                ? qb_bia_quantize(to, l->out->nodes[to->src[0]].q.scale, l->out->arithmetic, l->out->arena,
                                  err)

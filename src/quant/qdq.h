@@ -3,7 +3,7 @@
  *
  * metadata_props: qbench.version, qbench.scheme, qbench.arithmetic, qbench.accumulate (when it is not exact),
  * qbench.model_sha256, qbench.calibration_hash, qbench.refinement (what refinements did, when there are any),
- * qbench.nodes (JSON: order, names and ranges of the nodes, and which additions are of floats),
+ * qbench.nodes (JSON: order, names, ranges and extremes of the nodes, and which additions are of floats),
  * qbench.qgraph_hash (checksum: a file whose content does not give this hash is refused) and qbench.checksum
  * (of the other entries). A file made elsewhere needs none of them and may have qbench.arithmetic,
  * qbench.accumulate and qbench.scheme. */

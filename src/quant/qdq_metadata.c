@@ -48,7 +48,32 @@ static enum qb_status checksum(const char *const values[QB_QDQ_ENTRIES], char he
     return QB_OK;
 }
 
-/* [{"name": .., "src": [indices], "range": [quant_min, quant_max]}, ..]: what ONNX has no place for. An
+/* Adds `count` numbers as `key`, if there are any. */
+static bool add_floats(json_t *item, const char *key, const float *values, size_t count)
+{
+    json_t *const list = count ? json_array() : NULL;
+    bool added = list || !count;
+    for (size_t i = 0; i < count && added; i++) {
+        added = json_array_append_new(list, json_real((double)values[i])) == 0;
+    }
+    if (!added || !count) {
+        json_decref(list);
+        return added;
+    }
+    return json_object_set_new(item, key, list) == 0;
+}
+
+/* What calibration and quantization saw. */
+static bool add_seen(json_t *item, const struct qb_qnode *node)
+{
+    const float seen[] = {node->q.seen_min, node->q.seen_max};
+    return add_floats(item, "seen", seen, seen[0] < seen[1] ? 2 : 0) &&
+           add_floats(item, "weights_seen", node->wei_seen,
+                      node->wei_seen ? 2 * (size_t)node->wei_scale_count : 0);
+}
+
+/* [{"name": .., "src": [indices], "range": [quant_min, quant_max], "seen": [min, max], "weights_seen": [min,
+ * max, ..]}, ..]: what ONNX has no place for; the last two where they are known. An
  * addition of floats has "float": true, as between pairs it looks like one of codes. Other programs may
  * reorder nodes and operands, the result of an addition does not depend on it, but a file that is read back
  * must give the graph that was written. */
@@ -67,13 +92,13 @@ static enum qb_status make_nodes(const struct qb_qgraph *graph, struct qb_arena 
                                        (int)node->q.quant_min, (int)node->q.quant_max);
         const bool floats = node->op == QB_QOP_ADD && node->f32;
         made = item && (!floats || json_object_set_new(item, "float", json_true()) == 0) &&
-               json_array_append_new(list, item) == 0;
+               add_seen(item, node) && json_array_append_new(list, item) == 0;
         if (!made) {
             json_decref(list);
             return qb_fail(err, QB_EINPUT, "node number %d: its name cannot be written as UTF-8 text", i);
         }
     }
-    char *const text = made ? json_dumps(list, JSON_COMPACT) : NULL;
+    char *const text = made ? json_dumps(list, JSON_COMPACT | JSON_REAL_PRECISION(9)) : NULL;
     json_decref(list);
     *out = text ? qb_arena_strdup(arena, text) : NULL;
     free(text);
@@ -179,6 +204,37 @@ static int find_node(const struct qb_qgraph *graph, const char *const *names, co
     return -1;
 }
 
+/* `count` numbers, or nothing: files of older versions have none. */
+static bool take_floats(const json_t *list, float *values, size_t count)
+{
+    for (size_t i = 0; i < count && list; i++) {
+        const json_t *const value = json_array_get(list, i);
+        if (!json_is_number(value)) {
+            return false;
+        }
+        values[i] = (float)json_number_value(value);
+    }
+    return !list || json_array_size(list) == count;
+}
+
+static enum qb_status restore_seen(const json_t *item, int i, struct qb_arena *arena, struct qb_qnode *node,
+                                   struct qb_error *err)
+{
+    const json_t *const weights = json_object_get(item, "weights_seen");
+    const size_t count = weights ? 2 * (size_t)node->wei_scale_count : 0;
+    float *const wei_seen = qb_arena_array(arena, count + 1, sizeof *wei_seen), seen[2] = {0, 0};
+    if (!wei_seen) {
+        return qb_fail_memory(err, count * sizeof *wei_seen);
+    }
+    if (!take_floats(json_object_get(item, "seen"), seen, 2) || !take_floats(weights, wei_seen, count)) {
+        return fail_nodes(err, i, "has other extremes than two numbers a scale");
+    }
+    node->q.seen_min = seen[0];
+    node->q.seen_max = seen[1];
+    node->wei_seen = weights ? wei_seen : NULL;
+    return QB_OK;
+}
+
 /* Entry i describes `node`, whose sources still are indices of the order as read; place[old] = new. */
 static enum qb_status restore_node(const json_t *item, int i, const int *place, struct qb_arena *arena,
                                    struct qb_qnode *node, struct qb_error *err)
@@ -208,6 +264,7 @@ static enum qb_status restore_node(const json_t *item, int i, const int *place, 
     node->src[1] = (int)want[1];
     node->q.quant_min = floats ? 0 : (int32_t)min;
     node->q.quant_max = floats ? 0 : (int32_t)max;
+    QB_TRY(restore_seen(item, i, arena, node, err));
     const char *const name = json_string_value(json_object_get(item, "name"));
     node->name = qb_arena_strdup(arena, name);
     return node->name ? QB_OK : qb_fail_memory(err, strlen(name));

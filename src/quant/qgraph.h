@@ -43,6 +43,7 @@ struct qb_qparams {
     int32_t quant_min, quant_max; /* the range scale and zero point were derived from, outside form; kernels
                                      clamp to 0..255 */
     int bits; /* 2..7: codes are those of so many bits (qb_code_limits), and limited to them last; 0: all 8 */
+    float seen_min, seen_max; /* extremes of the calibration's values, for inspection; equal: not known */
 };
 
 /* The codes that a tensor can have, inside form. */
@@ -93,6 +94,8 @@ struct qb_qnode {
     int wei_scale_count;            /* 1 (per tensor) or oc */
     const float *wei_scales;        /* [wei_scale_count] */
     const int32_t *wei_zero_points; /* [wei_scale_count], inside form, 0 for symmetric qint8 */
+    const float *wei_seen;          /* [wei_scale_count][2], extremes of the float weights that share a scale,
+                                       for inspection; NULL: not known */
     const float *bia;               /* [oc], float as in PyTorch; never NULL */
     const int32_t *bia_codes; /* [oc], in units of src scale * wei scale, or NULL (qb_arithmetic_traits);
                                  `bia` then has the products (qb_bia_of_codes) */

@@ -5,6 +5,7 @@
 #include <math.h>
 #include <stdlib.h>
 
+#include "quant/extrema.h"
 #include "quant/observer.h"
 #include "quant/qparams.h"
 
@@ -102,8 +103,9 @@ enum qb_status qb_weights_quantize(const struct qb_observer_spec *spec, const fl
     int8_t *const codes = qb_arena_array(arena, count, sizeof *codes);
     float *const scales = qb_arena_array(arena, ranges, sizeof *scales);
     int32_t *const zero_points = qb_arena_array(arena, ranges, sizeof *zero_points);
+    float *const seen = qb_arena_array(arena, ranges, 2 * sizeof *seen);
     float *const min = calloc(2 * ranges, sizeof *min);
-    if (!codes || !scales || !zero_points || !min) {
+    if (!codes || !scales || !zero_points || !seen || !min) {
         free(min);
         return qb_fail_memory(err, count);
     }
@@ -119,6 +121,9 @@ enum qb_status qb_weights_quantize(const struct qb_observer_spec *spec, const fl
         struct qb_qparams q;
         status = qb_qparams_derive(spec, min[k], max[k], &q, err);
         if (status == QB_OK) {
+            status = qb_extrema(wei + k * slice, slice, &seen[2 * k], &seen[2 * k + 1], err);
+        }
+        if (status == QB_OK) {
             scales[k] = q.scale;
             zero_points[k] = q.zero_point - shift;
             const float inverse = how == AWAY && !ops->per_channel
@@ -129,7 +134,7 @@ enum qb_status qb_weights_quantize(const struct qb_observer_spec *spec, const fl
     }
     free(min);
     if (status == QB_OK) {
-        *out = (struct qb_quantized_weights){codes, (int)ranges, scales, zero_points};
+        *out = (struct qb_quantized_weights){codes, (int)ranges, scales, zero_points, seen};
     }
     return status;
 }

@@ -12,6 +12,7 @@ struct qb_quantized_weights {
     int scale_count;            /* 1 or channels */
     const float *scales;        /* [scale_count] */
     const int32_t *zero_points; /* [scale_count], inside form */
+    const float *seen;          /* [scale_count][2], extremes of the float weights */
 };
 
 /* `wei` holds `channels` slices of `each` floats. Arrays live in `arena`. */

@@ -339,7 +339,7 @@ static void test_bits(void **state)
     qb_plan_free(&plan);
     static const struct change wrong[] = {
         {"bits: { weights: [1] }", NULL, "e.yaml:5: bits.weights[0]: 1 is out of range, expected 2 to 8"},
-        {"bits: { activations: [4, 9] }", NULL, "e.yaml:5: bits.activations[1]: 9 is out of range"},
+        {"bits: { activations: [4, 9] }", NULL, "e.yaml:5: bits.activations[1]: 9 is out of range, expected 2 to 8"},
         {"bits: { weights: [4, 4] }", NULL, "e.yaml:5: bits.weights[1]: 4 is listed twice"},
         {"bits: { wei: [4] }", NULL, "e.yaml:5: bits: unknown key 'wei'"},
         {"bits: 4", NULL, "e.yaml:5: bits: expected a mapping"},

@@ -239,7 +239,7 @@ static void test_errors(void **state)
         {"[conv_relu, add_relu]", "conv_relu",
          ":9: fuse: expected a list of any of conv_relu, add_relu, conv_add, found 'conv_relu'"},
         {"[conv_relu, add_relu]", "[conv_relu, relu]",
-         ":9: fuse: expected a list of any of conv_relu, add_relu, conv_add, found a list of 2"},
+         ":9: fuse: expected a list of any of conv_relu, add_relu, conv_add, found 'relu' in it"},
         {"[conv_relu, add_relu]", "[[conv_relu]]", ":9: fuse: expected a list of any of"},
         {"{ observer: per_channel_minmax, dtype: qint8, symmetric: true }", "qint8",
          ":3: weights: expected a mapping with the keys observer, dtype, symmetric"},
@@ -292,7 +292,7 @@ static void test_errors(void **state)
         {"add_relu]", "conv_add]", ":9: fuse: conv_add needs arithmetic: onednn"},
         {"arithmetic: fbgemm", "arithmetic: fbgemm\nrefine: [cle]",
          ":11: refine: expected a list of any of equalize, scale_search, adaround, "
-         "bias_correction, fast_bias_correction"},
+         "bias_correction, fast_bias_correction, found 'cle' in it"},
         {"arithmetic: fbgemm", "arithmetic: fbgemm\nrefine: [bias_correction, fast_bias_correction]",
          ":11: refine: bias_correction and fast_bias_correction both write the biases"},
         {"arithmetic: fbgemm", "arithmetic: fbgemm\nlayers: [conv]",

@@ -61,17 +61,18 @@ static void build(struct layer *l)
     *input = *shift = *layer = common;
     input->op = QB_QOP_INPUT, input->name = "input";
     input->dst = shift->dst = (struct qb_shape){h, w, ic};
-    input->q = (struct qb_qparams){1.0F, 0, QB_QUINT8, 0, 255, 0};
+    input->q = (struct qb_qparams){.scale = 1.0F, .dtype = QB_QUINT8, .quant_max = 255};
     shift->op = QB_QOP_CONV, shift->name = "shift";
     shift->src[0] = 0, shift->ic = shift->oc = ic;
-    shift->q = (struct qb_qparams){1.0F, l->zx, QB_QUINT8, 0, 255, 0};
+    shift->q = (struct qb_qparams){.scale = 1.0F, .zero_point = l->zx, .dtype = QB_QUINT8, .quant_max = 255};
     shift->wei = pass, shift->bia = minus_zx;
     layer->op = dense ? QB_QOP_DENSE : QB_QOP_CONV, layer->name = "layer";
     layer->src[0] = 1, layer->ic = ic, layer->oc = side(l->w, 0);
     layer->kh = side(l->w, 2), layer->kw = side(l->w, 3), layer->stride_h = layer->stride_w = l->stride;
     layer->pad_t = layer->pad_l = layer->pad_b = layer->pad_r = l->pad;
     layer->dst = (struct qb_shape){side(l->y, 2), side(l->y, 3), layer->oc};
-    layer->q = (struct qb_qparams){l->scale, l->zy, QB_QUINT8, 0, 255, 0};
+    layer->q =
+        (struct qb_qparams){.scale = l->scale, .zero_point = l->zy, .dtype = QB_QUINT8, .quant_max = 255};
     layer->wei = l->w->data, layer->bia = zeros(l, (size_t)layer->oc, sizeof(float));
     l->graph = (struct qb_qgraph){
         .scheme = "", .model_sha256 = "", .calibration_hash = "", .nodes = l->nodes, .count = 3};

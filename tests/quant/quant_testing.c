@@ -136,10 +136,14 @@ struct qb_qparams_table qbt_numbered_qparams(const struct qb_graph *graph, const
     for (int i = 0; i < graph->count; i++) {
         table.set[i] = qb_calibration_wants(calibration, i);
         table.inner_set[i] = true;
-        table.q[i] =
-            (struct qb_qparams){0.0625f * (float)(i + 1), i + 1, scheme->activations.dtype, 0, 127, 0};
-        table.inner[i] =
-            (struct qb_qparams){0.05f * (float)(i + 1), i + 2, scheme->activations.dtype, 0, 127, 0};
+        table.q[i] = (struct qb_qparams){.scale = 0.0625f * (float)(i + 1),
+                                         .zero_point = i + 1,
+                                         .dtype = scheme->activations.dtype,
+                                         .quant_max = 127};
+        table.inner[i] = (struct qb_qparams){.scale = 0.05f * (float)(i + 1),
+                                             .zero_point = i + 2,
+                                             .dtype = scheme->activations.dtype,
+                                             .quant_max = 127};
     }
     qb_calibration_free(calibration);
     return table;

@@ -14,6 +14,8 @@ static const int8_t dense_codes[] = {-128, 127, 64, 65, -64, -65};
 static const float scales[] = {0.1f, 0.25f}, one_scale[] = {0.5f}, biases[] = {-1.5f, 2.0f},
                    three[] = {0.0f, 1.0f, 2.0f};
 static const int32_t conv_zeros[] = {-118, -128}, zero[] = {0};
+/* Channel 0 of the convolution holds 12 .. 24.5 of it; channel 1 has no width to hold a part of. */
+static const float conv_seen[] = {12.0f, 37.0f, 3.0f, 3.0f};
 
 static struct qb_qnode nodes[] = {
     {.op = QB_QOP_INPUT,
@@ -25,7 +27,13 @@ static struct qb_qnode nodes[] = {
      .name = "conv",
      .src = {0, -1},
      .dst = {2, 2, 2},
-     .q = {.scale = 0x1.8p-3f, .zero_point = 7, .dtype = QB_QUINT8, .quant_min = 0, .quant_max = 127},
+     .q = {.scale = 0x1.8p-3f,
+           .zero_point = 7,
+           .dtype = QB_QUINT8,
+           .quant_min = 0,
+           .quant_max = 127,
+           .seen_min = -1.5f,
+           .seen_max = 46.5f},
      .relu = true,
      .kh = 1,
      .kw = 1,
@@ -38,6 +46,7 @@ static struct qb_qnode nodes[] = {
      .wei_scale_count = 2,
      .wei_scales = scales,
      .wei_zero_points = conv_zeros,
+     .wei_seen = conv_seen,
      .bia = biases},
     {.op = QB_QOP_DENSE,
      .name = "dense",
@@ -72,6 +81,41 @@ static const char *text_of(const json_t *object, const char *key)
 {
     assert_true(json_is_string(json_object_get(object, key)));
     return json_string_value(json_object_get(object, key));
+}
+
+static double real_at(const json_t *object, const char *key, size_t index)
+{
+    return json_number_value(json_array_get(json_object_get(object, key), index));
+}
+
+static void test_ranges(void **state)
+{
+    (void)state;
+    char *text;
+    struct qb_error err;
+    qbt_ok(qb_inspect_qgraph(&graph, true, &text, &err), &err);
+    json_t *const root = json_loads(text, 0, NULL);
+    free(text);
+    const json_t *const layers = json_object_get(root, "layers"), *const input = json_array_get(layers, 0);
+    const json_t *const conv = json_array_get(layers, 1), *const weights = json_object_get(conv, "weights");
+    assert_float_equal(real_at(input, "range", 0), -12.5, 1e-6); /* codes -128 and 127 with zero point -3 */
+    assert_float_equal(real_at(input, "range", 1), 13.0, 1e-6);
+    assert_true(json_is_null(json_object_get(input, "observed"))); /* as in files made elsewhere */
+    assert_true(json_is_null(json_object_get(input, "clip_ratio")));
+    assert_float_equal(real_at(conv, "range", 0), -1.3125, 1e-6);
+    assert_float_equal(real_at(conv, "range", 1), 22.5, 1e-6);
+    assert_float_equal(real_at(conv, "observed", 1), 46.5, 0);
+    assert_float_equal(json_real_value(json_object_get(conv, "clip_ratio")), 23.8125 / 48, 1e-6);
+    const json_t *const ranges = json_object_get(weights, "ranges"), *const ratios = json_object_get(
+                                                                         weights, "clip_ratios");
+    assert_int_equal(json_array_size(ranges), 2);
+    assert_float_equal(json_real_value(json_array_get(json_array_get(ranges, 0), 0)), 12.0, 1e-6);
+    assert_float_equal(json_real_value(json_array_get(json_array_get(ranges, 0), 1)), 24.5, 1e-6);
+    assert_float_equal(json_real_value(json_array_get(ratios, 0)), 12.5 / 25, 1e-6);
+    assert_true(json_is_null(json_array_get(ratios, 1)));
+    const json_t *const dense = json_object_get(json_array_get(layers, 2), "weights");
+    assert_true(json_is_null(json_array_get(json_object_get(dense, "clip_ratios"), 0)));
+    json_decref(root);
 }
 
 static void test_json(void **state)
@@ -157,6 +201,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_json),
+        cmocka_unit_test(test_ranges),
         cmocka_unit_test(test_text),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -59,6 +59,11 @@ static void assert_unchanged(const struct qb_qgraph *a, const struct qb_qgraph *
     for (int i = 0; i < a->count; i++) {
         assert_string_equal(a->nodes[i].name, b->nodes[i].name);
         assert_memory_equal(&a->nodes[i].q, &b->nodes[i].q, sizeof a->nodes[i].q);
+        assert_true(!a->nodes[i].wei_seen == !b->nodes[i].wei_seen);
+        if (a->nodes[i].wei_seen) {
+            assert_memory_equal(a->nodes[i].wei_seen, b->nodes[i].wei_seen,
+                                2 * (size_t)a->nodes[i].wei_scale_count * sizeof(float));
+        }
     }
 }
 
