@@ -98,9 +98,11 @@ QB_INLINE void dots_3x3(__m512i *acc, const uint8_t *src, size_t pitch, struct s
                 if (!(left && x == 0) && !(right && x == P + 1)) {
                     const __m512i u = quad_at(pixel_at(s, steps, x));
                     QB_REPEAT_3(j, 3, {
-                        enum { p = (int)x - (int)j };
-                        if (p >= 0 && p < P) {
-                            QB_REPEAT_2(q, Q, acc[p * Q + q] = dot(acc[p * Q + q], u, w[j * Q + q]);)
+                        if ((int)x >= (int)j && (int)x - (int)j < P) {
+                            QB_REPEAT_2(q, Q, {
+                                acc[((int)x - (int)j) * Q + q] =
+                                    dot(acc[((int)x - (int)j) * Q + q], u, w[j * Q + q]);
+                            })
                         }
                     })
                 }
@@ -244,22 +246,29 @@ static void finish_general(const struct job *j, const __m512i *acc, size_t y, st
     }
 }
 
-enum form { FORM_LIST, FORM_3X3 };
+/* How the products of a tile are made: by the list, or as 3x3 with the columns of padding that it leaves out.
+ */
+enum way { BY_LIST, BY_3X3, BY_3X3_LEFT, BY_3X3_RIGHT, BY_3X3_BOTH };
 
-QB_INLINE void tile(const struct job *j, const struct row *row, struct place at, int P, int Q, enum form form,
-                    bool left, bool right)
+/* All ways meet in one copy of the tails, which are most of the code. */
+QB_INLINE void tile(const struct job *j, const struct row *row, struct place at, int P, int Q, enum way way)
 {
     __m512i acc[16];
     const int8_t *const wei =
         j->vnni.wei + (at.block * j->vnni.quads + (size_t)row->first * j->vnni.row_quads * (size_t)Q) * 64;
     const uint8_t *const src = row->src + at.x * j->step;
     const struct steps steps = {j->step, 3 * j->step, 5 * j->step, 7 * j->step};
+    const size_t pitch = j->conv->src_pitch, quads = j->pixel_quads;
     QB_REPEAT_16(i, P * Q,
                  acc[i] = _mm512_load_si512(j->vnni.comp + (at.block + (size_t)(i % Q)) * QB_BLOCK);)
-    if (form == FORM_3X3) {
-        dots_3x3(acc, src, j->conv->src_pitch, steps, row->count, j->pixel_quads, wei, P, Q, left, right);
-    } else {
+    switch (way) {
+    case BY_LIST:
         dots_list(acc, src, steps, j->vnni.offsets, (size_t)row->count * j->vnni.row_quads, wei, P, Q);
+        break;
+    case BY_3X3: dots_3x3(acc, src, pitch, steps, row->count, quads, wei, P, Q, false, false); break;
+    case BY_3X3_LEFT: dots_3x3(acc, src, pitch, steps, row->count, quads, wei, P, Q, true, false); break;
+    case BY_3X3_RIGHT: dots_3x3(acc, src, pitch, steps, row->count, quads, wei, P, Q, false, true); break;
+    case BY_3X3_BOTH: dots_3x3(acc, src, pitch, steps, row->count, quads, wei, P, Q, true, true); break;
     }
     if (j->sums) {
         subtract_sums(j, acc, row->y, at, P, Q);
@@ -288,56 +297,42 @@ static struct row row_at(const struct job *j, size_t y)
                         .count = end - first};
 }
 
-/* Tiles of a row: the last one reaches back over pixels that are done already rather than be smaller. */
-QB_INLINE void tiles_list(const struct job *j, const struct row *row, size_t block, int P, int Q)
+static bool is_3x3(const struct qb_conv *c)
 {
-    const size_t width = (size_t)j->conv->dst_w;
-    for (size_t x = 0; x < width; x += (size_t)P) {
-        const size_t first = x + (size_t)P <= width ? x : width - (size_t)P;
-        tile(j, row, (struct place){first, block}, P, Q, FORM_LIST, false, false);
-    }
+    return c->kh == 3 && c->kw == 3 && c->stride_h == 1 && c->stride_w == 1;
 }
 
-QB_INLINE void tiles_3x3(const struct job *j, const struct row *row, size_t block, int P, int Q)
+/* Tiles of a row: the last one reaches back over pixels that are done already rather than be smaller. */
+QB_INLINE void tiles(const struct job *j, const struct row *row, size_t block, int P, int Q, bool shared)
 {
     const struct qb_conv *const c = j->conv;
     const size_t width = (size_t)c->dst_w, last = width - (size_t)P;
     const bool left = j->skip && c->pad_l > 0, right = j->skip && c->dst_w + 1 - c->pad_l >= c->src_w;
-    if (last == 0 && left && right) {
-        tile(j, row, (struct place){0, block}, P, Q, FORM_3X3, true, true);
-        return;
-    }
     for (size_t x = 0; x < width; x += (size_t)P) {
         const struct place at = {x < last ? x : last, block};
-        if (at.x == 0 && left) {
-            tile(j, row, at, P, Q, FORM_3X3, true, false);
-        } else if (at.x == last && right) {
-            tile(j, row, at, P, Q, FORM_3X3, false, true);
-        } else {
-            tile(j, row, at, P, Q, FORM_3X3, false, false);
-        }
+        const bool l = left && at.x == 0, r = right && at.x == last;
+        tile(j, row, at, P, Q,
+             !shared  ? BY_LIST
+             : l && r ? BY_3X3_BOTH
+             : l      ? BY_3X3_LEFT
+             : r      ? BY_3X3_RIGHT
+                      : BY_3X3);
     }
-}
-
-static bool is_3x3(const struct qb_conv *c)
-{
-    return c->kh == 3 && c->kw == 3 && c->stride_h == 1 && c->stride_w == 1;
 }
 
 /* Rows of one block, or of two at a time (Q). The loop over blocks is outside, so that their weights stay in
  * L1. */
 QB_INLINE void rows(const struct job *j, size_t block, int P, int Q)
 {
+    const bool shared = is_3x3(j->conv);
     for (size_t y = 0; y < (size_t)j->conv->dst_h; y++) {
         const struct row row = row_at(j, y);
         if (j->conv->dst_w < 4) {
-            tiles_list(j, &row, block, 1, Q);
+            tiles(j, &row, block, 1, Q, false);
         } else if (j->conv->dst_w < P) {
-            tiles_list(j, &row, block, 4, Q);
-        } else if (is_3x3(j->conv)) {
-            tiles_3x3(j, &row, block, P, Q);
+            tiles(j, &row, block, 4, Q, false);
         } else {
-            tiles_list(j, &row, block, P, Q);
+            tiles(j, &row, block, P, Q, shared);
         }
     }
 }
