@@ -176,7 +176,7 @@ static void golden_scales_give_the_golden_predictions(void **state)
     qbt_require_shared("models/mlperf-tiny/pretrainedResnet.h5");
     char options[4200];
     snprintf(options, sizeof options, "--qparams %s", qbt_shared("golden/torch/fbgemm-fused/manifest.json"));
-    assert_int_equal(quantized("fbgemm", options, "reference", NULL), 8675);
+    assert_int_equal(quantized("fbgemm", options, "native", NULL), 8675);
     struct e2e_result r =
         e2e_run(NULL, "evaluate --model q.onnx --engine reference --images 256 --logits l.npy");
     assert_int_equal(r.code, 0);
@@ -227,7 +227,8 @@ static void torch_scales_and_logits(void **state)
                  {"x86_fx", "tests/golden/torch_fx_x86.json"},
                  {"x86", "tests/golden/torch_x86.json"},
                  {"onednn", "tests/golden/torch_onednn.json"}};
-    static const char *const engines[] = {"reference", "native", "onednn"};
+    /* reference equals native (golden_full, e2e_engines) and takes a hundred times as long */
+    static const char *const engines[] = {"native", "onednn"};
     e2e_require_data();
     qbt_require_shared("models/mlperf-tiny/pretrainedResnet.h5");
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
@@ -314,10 +315,6 @@ static void refined_and_mixed_schemes(void **state)
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         assert_int_equal(quantized(cases[i].scheme, "", "native", NULL), cases[i].correct);
     }
-    char native[QB_SHA256_HEX], reference[QB_SHA256_HEX];
-    quantized("fbgemm_mixed", "", "native", native);
-    quantized("fbgemm_mixed", "", "reference", reference);
-    assert_string_equal(native, reference);
 }
 
 int main(void)
