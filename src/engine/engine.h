@@ -24,6 +24,9 @@ struct qb_fake {
     const float *wei, *bia; /* quantized and dequantized, in the order of the node's own; NULL: it has none */
     struct qb_qparams
         q; /* of its tensor: x becomes scale * (clamp(rne(x / scale) + zero_point) - zero_point) */
+    /* CONV, DENSE: what it reads is quantized for it alone, with these; src.scale 0: it never is. */
+    bool src_on;
+    struct qb_qparams src;
 };
 
 struct qb_engine_options {

@@ -20,6 +20,7 @@ struct place {
     int weights;      /* of the float graph, or -1 */
     size_t size;      /* of its tensor, one image */
     float *reference; /* [BATCH][size] the float tensor of this batch */
+    bool again;       /* quantizes a tensor once more, for its readers */
 };
 
 struct study {
@@ -29,6 +30,7 @@ struct study {
     struct qb_arena *arena;
     struct place *places; /* [out->count] */
     struct qb_fake *fake; /* [graph->count] */
+    int *again; /* [graph->count]: the layer, by number, that quantizes what the node reads once more */
     struct qb_engine *simulated, *integer, *saturating;
     struct qb_qgraph saturating_graph;
     float *logits, *reference_logits;           /* [BATCH][classes] */
@@ -110,11 +112,56 @@ static enum qb_status addend(struct study *s, const struct qb_qnode *constant, f
     return *out ? QB_OK : err->status;
 }
 
-static enum qb_status once_more(const struct qb_qnode *n, const char *tensor, struct qb_error *err)
+/* A tensor with two scales: node `node` makes codes of what is codes already, or another node makes others of
+ * the same floats. */
+static bool is_again(const struct qb_qgraph *graph, int node)
 {
-    return qb_fail(err, QB_EUNSUPPORTED,
-                   "node %s quantizes %s once more; a scheme in which every tensor has one scale is expected",
-                   n->name, tensor);
+    const struct qb_qnode *const n = &graph->nodes[node];
+    bool again = qb_is_recoding(graph, node);
+    for (int i = 0; i < graph->count; i++) {
+        again |= i != node && n->op == QB_QOP_QUANTIZE && graph->nodes[i].op == QB_QOP_QUANTIZE &&
+                 graph->nodes[i].src[0] == n->src[0];
+    }
+    return again;
+}
+
+static bool is_read_by(const struct qb_qgraph *graph, int reader, int node)
+{
+    const struct qb_qnode *const n = &graph->nodes[reader];
+    for (int s = 0; s < qb_qnode_sources(n); s++) {
+        if (n->src[s] == node) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Whether only convolutions and dense layers read node `node`, as what they multiply. */
+static bool is_only_multiplied(const struct qb_qgraph *graph, int node)
+{
+    for (int i = node + 1; i < graph->count; i++) {
+        const struct qb_qnode *const n = &graph->nodes[i];
+        if (is_read_by(graph, i, node) &&
+            (!has_weights(n) || n->f32 || (n->fused_add && n->src[1] == node))) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* Layer number `layer`, node `node`, is simulated where its readers read. */
+static void make_again(struct study *s, const struct qb_origin *origin, size_t layer, int node)
+{
+    const struct qb_qnode *const n = &s->qgraph->nodes[node];
+    s->places[layer].again = true;
+    for (int i = node + 1; i < s->qgraph->count; i++) {
+        if (is_read_by(s->qgraph, i, node) && origin[i].weights >= 0) {
+            struct qb_fake *const fake = &s->fake[origin[i].weights];
+            fake->src = n->q;
+            fake->floats |= s->qgraph->nodes[n->src[0]].f32;
+            s->again[origin[i].weights] = (int)layer;
+        }
+    }
 }
 
 static enum qb_status make_layer(struct study *s, const struct qb_origin *origin, int node,
@@ -142,11 +189,18 @@ static enum qb_status make_layer(struct study *s, const struct qb_origin *origin
     if (n->f32) {
         return QB_OK;
     }
-    if (s->fake[place.tensor].q.scale > 0.0F) {
-        return once_more(n, s->graph->nodes[place.tensor].name, err);
-    }
     s->quantized++;
     s->out->layers[i].q = n->q;
+    if (is_again(s->qgraph, node) && is_only_multiplied(s->qgraph, node)) {
+        make_again(s, origin, i, node);
+        return QB_OK;
+    }
+    if (s->fake[place.tensor].q.scale > 0.0F) {
+        return qb_fail(
+            err, QB_EUNSUPPORTED,
+            "node %s quantizes %s once more for a node that does not multiply, which is not simulated",
+            n->name, s->graph->nodes[place.tensor].name);
+    }
     s->out->layers[i].multiplies = has_weights(weighted);
     s->fake[place.tensor].q = n->q;
     s->fake[place.tensor].beside = n->op == QB_QOP_QUANTIZE;
@@ -164,9 +218,13 @@ static enum qb_status make_layers(struct study *s, struct qb_error *err)
     struct qb_origin *const origin = array(s, count, sizeof *origin, err);
     s->places = origin ? array(s, count, sizeof *s->places, err) : NULL;
     s->fake = s->places ? array(s, (size_t)s->graph->count, sizeof *s->fake, err) : NULL;
+    s->again = s->fake ? array(s, (size_t)s->graph->count, sizeof *s->again, err) : NULL;
     s->out->layers = calloc(count, sizeof *s->out->layers);
-    if (!s->fake || !s->out->layers) {
+    if (!s->again || !s->out->layers) {
         return qb_fail_memory(err, count * sizeof *s->out->layers);
+    }
+    for (int i = 0; i < s->graph->count; i++) {
+        s->again[i] = -1;
     }
     qb_qgraph_origin(s->qgraph, s->graph, origin);
     if (!s->qgraph->nodes[0].f32) {
@@ -223,6 +281,14 @@ static void switch_layer(struct study *s, size_t layer, bool on)
 {
     const struct place *const p = &s->places[layer];
     const struct qb_qnode *const n = &s->qgraph->nodes[p->node];
+    if (p->again) {
+        for (int i = 0; i < s->graph->count; i++) {
+            if (s->again[i] == (int)layer) {
+                s->fake[i].src_on = on;
+            }
+        }
+        return;
+    }
     s->fake[p->tensor].tensor_on = on;
     if (p->weights >= 0) {
         s->fake[p->weights].weights_on = on;
@@ -286,7 +352,7 @@ static enum qb_status run(struct study *s, struct qb_engine *engine, struct qb_e
     return QB_OK;
 }
 
-/* Taps. A tensor may be that of one layer only. */
+/* Taps. */
 static void keep_reference(void *ctx, int node, const void *data, size_t count)
 {
     struct study *const s = ctx;
@@ -297,6 +363,11 @@ static void keep_reference(void *ctx, int node, const void *data, size_t count)
             continue;
         }
         memcpy(s->places[i].reference, values, count * sizeof *values);
+        if (s->places[i].again) { /* alone, its tensor is this; no tap sees what its readers make of it */
+            memcpy(s->real, values, count * sizeof *values);
+            qb_simulate(&layer->q, count, s->real);
+            qb_deviation_add(&layer->alone_output, values, s->real, count);
+        }
         layer->values += count;
         for (size_t k = 0; k < count; k++) {
             layer->min = values[k] < layer->min ? values[k] : layer->min;
@@ -318,7 +389,7 @@ static void keep_reference(void *ctx, int node, const void *data, size_t count)
 static void compare_alone(void *ctx, int node, const void *data, size_t count)
 {
     struct study *const s = ctx;
-    if (s->places[s->layer].tensor == node) {
+    if (s->places[s->layer].tensor == node && !s->places[s->layer].again) {
         qb_deviation_add(&s->out->layers[s->layer].alone_output, s->places[s->layer].reference, data, count);
     }
 }
@@ -421,11 +492,6 @@ enum qb_status qb_sensitivity_measure(const struct qb_graph *graph, const struct
     if (images < 1 || images > set->count) {
         return qb_fail(err, QB_EINPUT, "%zu images were asked for; the data set %s has 1 to %zu", images,
                        set->name, set->count);
-    }
-    for (int i = 0; i < qgraph->count; i++) {
-        if (qb_is_recoding(qgraph, i)) {
-            return once_more(&qgraph->nodes[i], qgraph->nodes[qgraph->nodes[i].src[0]].name, err);
-        }
     }
     const size_t float_pixels = qb_shape_count(graph->nodes[0].dst),
                  pixels = qb_shape_count(qgraph->nodes[0].dst);

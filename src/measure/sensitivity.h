@@ -3,9 +3,11 @@
  * already, of which there is only the range and what reaches them to tell. Quantization of a layer is
  * simulated in the float network: its weights and bias are the integer graph's, dequantized, and its tensor
  * goes to codes and back with the graph's scale and zero point; the input tensor belongs to the layers that
- * read the image. Everything else stays float32. alone  one layer quantized, everything else float kept   all
- * layers quantized but one All layers together are the integer network but for the roundings of its
- * arithmetic; that network itself, exact and with vpmaddubsw's saturating sums, is measured beside them. */
+ * read the image. A tensor that is quantized once more is so for its reader alone. Everything else stays
+ * float32. One layer is quantized alone, everything else float; or kept float, all others quantized.
+ *
+ * All layers together are the integer network but for the roundings of its arithmetic; that network itself,
+ * exact and with vpmaddubsw's saturating sums, is measured beside them. */
 #ifndef QB_MEASURE_SENSITIVITY_H
 #define QB_MEASURE_SENSITIVITY_H
 

@@ -197,17 +197,29 @@ static void nothing_quantized(void **state)
     qb_qgraph_free(all.qgraph);
 }
 
-/* In graph mode tensor add is quantized for itself behind the pad of conv_3, and for the others. */
+/* In graph mode the pool's codes are quantized once more for the dense layer; with add left float, conv_3 has
+ * other codes of it than conv_5. Each is a layer of its own, and all together are the integer network. */
 static void two_scales_of_a_tensor(void **state)
 {
     struct quantized two = *(const struct quantized *)*state;
-    struct qb_sensitivity s;
-    struct qb_error err;
+    static const char *const names[] = {"dense_flatten", "conv_3_pad"};
     for (int floats = 0; floats < 2; floats++) {
         two.qgraph = quantized_with(&two, QB_PREPARE_FX, (const char *const[]){floats ? "add" : NULL, NULL});
-        qbt_error(qb_sensitivity_measure(two.graph, two.qgraph, &two.set, 1, 1, NULL, &s, &err),
-                  QB_EUNSUPPORTED, &err,
-                  "once more; a scheme in which every tensor has one scale is expected");
+        const int node = qb_qgraph_find(two.qgraph, names[floats]);
+        assert_true(node > 0);
+        struct qb_sensitivity fine = measure(&two, SOME, 2);
+        two.qgraph->nodes[node].q.scale *= 16;
+        struct qb_sensitivity coarse = measure(&two, SOME, 2);
+        const struct qb_layer_sensitivity *const a = &fine.layers[find(&fine, names[floats])],
+                                                 *const b = &coarse.layers[find(&coarse, names[floats])];
+        assert_near(fine.all.logits.noise / fine.integer.logits.noise, 1, 0.1);
+        assert_near(coarse.all.logits.noise / coarse.integer.logits.noise, 1, 0.1);
+        assert_true(a->alone.logits.noise > 0 && b->alone.logits.noise > 50 * a->alone.logits.noise);
+        assert_true(a->alone_output.noise > 0 && b->alone_output.noise > 50 * a->alone_output.noise);
+        assert_true(memcmp(&a->kept.logits, &b->kept.logits, sizeof a->kept.logits) == 0);
+        assert_true(b->kept.logits.noise < 0.5 * coarse.all.logits.noise);
+        qb_sensitivity_free(&fine);
+        qb_sensitivity_free(&coarse);
         qb_qgraph_free(two.qgraph);
     }
 }
@@ -261,11 +273,11 @@ static void refusals(void **state)
     qbt_error(qb_sensitivity_measure(q->graph, q->qgraph, &q->set, 1, 1, NULL, &s, &err), QB_EUNSUPPORTED,
               &err, "layer elsewhere has no counterpart");
     node->name = "conv_1";
-    struct qb_qnode *const pool = &q->qgraph->nodes[qb_qgraph_find(q->qgraph, "avgpool")];
-    pool->op = QB_QOP_QUANTIZE;
+    struct qb_qnode *const conv = &q->qgraph->nodes[qb_qgraph_find(q->qgraph, "conv_2")];
+    conv->op = QB_QOP_QUANTIZE;
     qbt_error(qb_sensitivity_measure(q->graph, q->qgraph, &q->set, 1, 1, NULL, &s, &err), QB_EUNSUPPORTED,
-              &err, "node avgpool quantizes add_2 once more");
-    pool->op = QB_QOP_AVGPOOL;
+              &err, "node conv_2 quantizes relu_1 once more for a node that does not multiply");
+    conv->op = QB_QOP_CONV;
     qb_interrupt(); /* last: it stays */
     qbt_error(qb_sensitivity_measure(q->graph, q->qgraph, &q->set, 1, 1, NULL, &s, &err), QB_EINTERRUPTED,
               &err, "interrupted after 0 of 1 images");

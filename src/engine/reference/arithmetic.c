@@ -203,6 +203,18 @@ __attribute__((target("avx2,fma"))) static void quantize_avx2(const struct qb_qp
     quantize_torch(q, src, count, dst);
 }
 
+/* The bounds are whole numbers, so clamping may come before rounding. */
+void qb_simulate(const struct qb_qparams *q, size_t count, float *tensor)
+{
+    int32_t first, last;
+    qb_code_limits(q, &first, &last);
+    const float inverse = 1.0F / q->scale, low = (float)(first - q->zero_point),
+                high = (float)(last - q->zero_point);
+    for (size_t k = 0; k < count; k++) {
+        tensor[k] = q->scale * (float)qb_rne(qb_limit(tensor[k] * inverse, low, high));
+    }
+}
+
 void qb_quantize_run(enum qb_arithmetic arithmetic, const struct qb_qparams *q, const float *src,
                      size_t count, uint8_t *dst)
 {

@@ -186,6 +186,9 @@ void qb_quantize_run(enum qb_arithmetic arithmetic, const struct qb_qparams *q, 
 /* RELU, and QUANTIZE of codes: the code of every code. */
 void qb_code_table(const struct qb_qgraph *graph, int node, uint8_t table[256]);
 
+/* To codes and back, in place: scale * (clamp(rne(x / scale) + zero_point) - zero_point). */
+void qb_simulate(const struct qb_qparams *q, size_t count, float *tensor);
+
 static inline float qb_dequantize(const struct qb_qparams *q, uint8_t code)
 {
     return q->scale * (float)(code - q->zero_point);

@@ -15,21 +15,11 @@ struct net {
     bool pytorch_batches;
     const struct qb_fake *fake;            /* [graph->count], or NULL */
     struct qb_float_weights *fake_weights; /* [graph->count], those of `fake` */
-    size_t *kept; /* [graph->count], where in scratch a tensor is kept as it was (`beside`) */
-    int logits;   /* node */
+    /* [graph->count], where in scratch a tensor is kept as it was (`beside`), and what a node reads is
+     * quantized (`src`); in floats */
+    size_t *kept, *own;
+    int logits; /* node */
 };
-
-/* To codes and back. The bounds are whole numbers, so clamping may come before rounding. */
-static void run_fake(const struct qb_qparams *q, size_t count, float *tensor)
-{
-    int32_t first, last;
-    qb_code_limits(q, &first, &last);
-    const float inverse = 1.0F / q->scale, low = (float)(first - q->zero_point),
-                high = (float)(last - q->zero_point);
-    for (size_t k = 0; k < count; k++) {
-        tensor[k] = q->scale * (float)qb_rne(qb_limit(tensor[k] * inverse, low, high));
-    }
-}
 
 /* Over the channels of every pixel, with the largest value subtracted first. */
 static void run_softmax(const float *src, size_t pixels, size_t channels, float *dst)
@@ -58,6 +48,19 @@ static const float *source_of(const struct net *net, int i, int src, void *const
                                                                              : tensors[src];
 }
 
+/* What CONV or DENSE `i` reads: `src`, or `count` of its values quantized for this node alone. */
+static const float *own_source(const struct net *net, int i, size_t count, const float *src, float *scratch)
+{
+    const struct qb_fake *const fake = net->fake ? &net->fake[i] : NULL;
+    if (!fake || !fake->src_on) {
+        return src;
+    }
+    float *const own = scratch + net->own[i];
+    memcpy(own, src, count * sizeof *own);
+    qb_simulate(&fake->src, count, own);
+    return own;
+}
+
 static void forward(const struct qb_runner *runner, const uint8_t *image, void *const *tensors, void *scratch,
                     float *logits)
 {
@@ -67,7 +70,8 @@ static void forward(const struct qb_runner *runner, const uint8_t *image, void *
         const struct qb_node *const n = &net->graph->nodes[i];
         const int source = n->op == QB_OP_INPUT ? 0 : n->src[0];
         const struct qb_shape s = net->graph->nodes[source].dst;
-        const float *const src = source_of(net, i, source, tensors, scratch);
+        const float *const src =
+            own_source(net, i, qb_shape_count(s), source_of(net, i, source, tensors, scratch), scratch);
         const float *const src1 = n->op == QB_OP_ADD ? source_of(net, i, n->src[1], tensors, scratch) : NULL;
         float *const dst = tensors[i];
         const size_t count = runner->counts[i];
@@ -100,7 +104,7 @@ static void forward(const struct qb_runner *runner, const uint8_t *image, void *
             if (fake->beside) {
                 memcpy((float *)scratch + net->kept[i], dst, count * sizeof *dst);
             }
-            run_fake(&fake->q, count, dst);
+            qb_simulate(&fake->q, count, dst);
         }
         qb_runner_step(runner, i);
     }
@@ -114,12 +118,15 @@ static enum qb_status make_fake(const struct qb_fake *fake, struct qb_runner *ru
     const size_t count = (size_t)net->graph->count;
     net->fake = fake;
     net->fake_weights = qb_runner_array(runner, count, sizeof *net->fake_weights, err);
-    net->kept = net->fake_weights ? qb_runner_array(runner, count, sizeof *net->kept, err) : NULL;
+    net->kept = net->fake_weights ? qb_runner_array(runner, 2 * count, sizeof *net->kept, err) : NULL;
+    net->own = net->kept ? net->kept + count : NULL;
     for (size_t i = 0; net->kept && i < count; i++) {
-        net->kept[i] = runner->scratch_bytes / sizeof(float);
-        runner->scratch_bytes +=
-            fake[i].beside ? qb_shape_count(net->graph->nodes[i].dst) * sizeof(float) : 0;
         struct qb_node node = net->graph->nodes[i];
+        net->kept[i] = runner->scratch_bytes / sizeof(float);
+        runner->scratch_bytes += fake[i].beside ? qb_shape_count(node.dst) * sizeof(float) : 0;
+        net->own[i] = runner->scratch_bytes / sizeof(float);
+        runner->scratch_bytes +=
+            fake[i].src.scale > 0.0F ? qb_shape_count(net->graph->nodes[node.src[0]].dst) * sizeof(float) : 0;
         node.wei = fake[i].wei;
         node.bia = fake[i].bia;
         if (fake[i].wei && !qb_float_weights_init(&node, runner->arena, &net->fake_weights[i])) {
