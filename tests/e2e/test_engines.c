@@ -10,7 +10,7 @@
 #include "base/cpu.h"
 #include "base/file.h"
 
-enum { IMAGES = 100, BYTES = IMAGES * 10 * (int)sizeof(float) };
+enum { IMAGES = 40, BYTES = IMAGES * 10 * (int)sizeof(float) };
 
 static void run(const char *what, const char *scheme, const char *args)
 {
