@@ -171,11 +171,27 @@ static int64_t count_changed(const struct qb_outputs *a, const struct qb_outputs
     return changed;
 }
 
+/* An entry of the scheme that the native engine has scored: it is exact. NULL when there is none. */
+static const struct run_entry *find_native(const struct run *run, const struct run_scheme *s)
+{
+    for (size_t i = 0; i < run->entry_count; i++) {
+        const struct run_entry *const e = &run->entries[i];
+        if (e->scheme == s && strcmp(e->plan->engine, "native") == 0 && e->outputs.count == run->images) {
+            return e;
+        }
+    }
+    return NULL;
+}
+
 /* By the native engine where it can, else by the reference. */
 enum qb_status run_exact_outputs(struct run *run, struct run_scheme *s, struct qb_error *err)
 {
     if (s->exact.count) {
         return QB_OK;
+    }
+    const struct run_entry *const scored = find_native(run, s);
+    if (scored) {
+        return qb_outputs_copy(&scored->outputs, &s->exact, err);
     }
     const struct pass native = {.engine = "native",
                                 .qgraph = s->qgraph,
