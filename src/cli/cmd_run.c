@@ -176,7 +176,9 @@ static enum qb_status load(struct run *run, struct qb_error *err)
         (struct qb_sampler){.per_class = run->plan.calibration.per_class, .seed = run->plan.calibration.seed};
     qb_sampler_parse(run->plan.calibration.sampler, &run->sampler);
     QB_TRY(load_model(run, err));
-    QB_TRY(pipeline_sampler_check(&run->sampler, err));
+    if (pipeline_sampler_check(&run->sampler, err) != QB_OK) {
+        return qb_fail_prefix(err, "%s: calibration.sampler", run->plan.path);
+    }
     QB_TRY(pipeline_data(run->plan.data.dir, QB_SPLIT_TEST, &run->test, err));
     QB_TRY(pipeline_data(run->plan.data.dir, QB_SPLIT_TRAIN, &run->train, err));
     QB_TRY(check_batches(run, err));
