@@ -13,6 +13,11 @@ enum { QB_NAME_MAX = 63 };
 bool qb_name_is_valid(const char *name);
 #define QB_NAME_RULE "1 to 63 letters, digits, '_', '-' or '.', starting with a letter or digit"
 
+/* A scheme as a configuration file `from` names it: a path is looked for as written, then beside that file.
+ * *out: where it is, or `written` as it is. */
+enum qb_status qb_find_beside(const char *from, const char *written, struct qb_arena *arena, const char **out,
+                              struct qb_error *err);
+
 /* Appends ", item" (no comma first) to a text of `size` bytes, cut when full. */
 void qb_append_name(char *text, size_t size, const char *item);
 

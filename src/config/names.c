@@ -1,10 +1,12 @@
-/* Names of the types, arithmetics, scale rules and levels of comparison in files and tables (see scheme.h).
- */
+/* Names of the types, arithmetics, scale rules and levels of comparison in files and tables (see scheme.h),
+ * and where a named file is looked for. */
 #include "config/scheme.h"
 
+#include <libgen.h>
 #include <stdio.h>
 #include <string.h>
 
+#include "base/file.h"
 #include "config/internal.h"
 
 static const char *const arithmetic_names[QB_ARITHMETIC_COUNT] = {
@@ -132,4 +134,22 @@ int qb_accumulate_parse(const char *name, enum qb_arithmetic arithmetic, enum qb
         }
     }
     return 0;
+}
+
+enum qb_status qb_find_beside(const char *from, const char *written, struct qb_arena *arena, const char **out,
+                              struct qb_error *err)
+{
+    *out = written;
+    if (!strstr(written, ".yaml") || *written == '/' || qb_is_file(written)) {
+        return QB_OK;
+    }
+    char *const copy = qb_arena_strdup(arena, from);
+    const char *const beside = copy ? qb_arena_printf(arena, "%s/%s", dirname(copy), written) : NULL;
+    if (!beside) {
+        return qb_fail_memory(err, strlen(written));
+    }
+    if (qb_is_file(beside)) {
+        *out = beside;
+    }
+    return QB_OK;
 }

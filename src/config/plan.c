@@ -2,7 +2,6 @@
  * (docs/configs.md). */
 #include "config/plan.h"
 
-#include <libgen.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -188,30 +187,12 @@ static enum qb_status take_names(const struct loading *in, const char *key, cons
     return QB_OK;
 }
 
-/* A scheme file named in an experiment is looked for as written, then beside the experiment. */
-static enum qb_status find_scheme(const struct loading *in, const char *written, const char **out)
-{
-    *out = written;
-    if (!strstr(written, ".yaml") || *written == '/' || qb_is_file(written)) {
-        return QB_OK;
-    }
-    char *const copy = qb_arena_strdup(in->plan.arena, in->doc.file);
-    const char *const beside = copy ? qb_arena_printf(in->plan.arena, "%s/%s", dirname(copy), written) : NULL;
-    if (!beside) {
-        return qb_fail_memory(in->err, strlen(written));
-    }
-    if (qb_is_file(beside)) {
-        *out = beside;
-    }
-    return QB_OK;
-}
-
 static enum qb_status load_scheme(struct loading *in, unsigned i, struct qb_scheme *out)
 {
     char path[PATH_TEXT];
     const char *name = NULL;
     entry_path("schemes", i, path);
-    QB_TRY(find_scheme(in, in->raw->schemes[i], &name));
+    QB_TRY(qb_find_beside(in->doc.file, in->raw->schemes[i], in->plan.arena, &name, in->err));
     if (qb_scheme_load(name, in->scheme_dirs, in->plan.arena, out, in->err) != QB_OK) {
         const struct qb_yaml_node *const node = qb_yaml_find(&in->doc, path);
         return qb_fail_prefix(in->err, "%s:%u: %s", in->doc.file, node ? node->line : 1, path);

@@ -216,7 +216,9 @@ static enum qb_status borrow_blocks(const struct qb_yaml *doc, const struct qb_y
     if (!scheme) {
         return qb_fail_memory(err, sizeof *scheme);
     }
-    if (load(node->text, scheme_dirs, true, arena, scheme, err) != QB_OK) {
+    const char *found;
+    QB_TRY(qb_find_beside(doc->file, node->text, arena, &found, err));
+    if (load(found, scheme_dirs, true, arena, scheme, err) != QB_OK) {
         return qb_fail_prefix(err, "%s:%u: %s", doc->file, node->line, node->path);
     }
     out->name = scheme->name;

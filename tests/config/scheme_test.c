@@ -365,6 +365,31 @@ static void test_errors(void **state)
     }
 }
 
+/* A layer's scheme file lies beside the scheme file that names it, wherever the caller is. */
+static void test_layer_file(void **state)
+{
+    (void)state;
+    struct qb_error err;
+    char *const dir = qbt_mkdtemp(), *const inner = qb_path_join(dir, "inner.yaml"),
+                *const outer = qb_path_join(dir, "outer.yaml");
+    char *const one = replaced(good, "name: mine", "name: inner"),
+                *const other = replaced(good, "arithmetic: fbgemm",
+                                        "arithmetic: fbgemm\nlayers: { conv: ./inner.yaml }");
+    struct qb_arena *const arena = qb_arena_create();
+    struct qb_scheme scheme;
+    qbt_ok(qb_file_write(inner, one, strlen(one), &err), &err);
+    qbt_ok(qb_file_write(outer, other, strlen(other), &err), &err);
+    qbt_ok(qb_scheme_load(outer, NULL, arena, &scheme, &err), &err);
+    assert_int_equal(scheme.layer_count, 1);
+    assert_string_equal(scheme.layers[0].name, "inner");
+    qb_arena_destroy(arena);
+    free(one);
+    free(other);
+    free(inner);
+    free(outer);
+    qbt_rmtree(dir);
+}
+
 static void test_other_documents(void **state)
 {
     (void)state;
@@ -582,17 +607,12 @@ static void test_layers(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_shipped),
-        cmocka_unit_test(test_shipped_values),
-        cmocka_unit_test(test_options),
-        cmocka_unit_test(test_accumulate),
-        cmocka_unit_test(test_errors),
-        cmocka_unit_test(test_layers),
-        cmocka_unit_test(test_other_documents),
-        cmocka_unit_test(test_hostile),
-        cmocka_unit_test(test_truncated_and_mutated),
-        cmocka_unit_test(test_names_and_paths),
-        cmocka_unit_test(test_arithmetic_names),
+        cmocka_unit_test(test_shipped),         cmocka_unit_test(test_shipped_values),
+        cmocka_unit_test(test_options),         cmocka_unit_test(test_accumulate),
+        cmocka_unit_test(test_errors),          cmocka_unit_test(test_layers),
+        cmocka_unit_test(test_layer_file),      cmocka_unit_test(test_other_documents),
+        cmocka_unit_test(test_hostile),         cmocka_unit_test(test_truncated_and_mutated),
+        cmocka_unit_test(test_names_and_paths), cmocka_unit_test(test_arithmetic_names),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
