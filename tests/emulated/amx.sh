@@ -1,7 +1,7 @@
 #!/bin/sh
-# Runs the check of the AMX convolution with its real instructions on a machine without AMX: Linux in Bochs, as a Sapphire Rapids. It covers
-# what the emulated tiles of ctest cannot: encodings and operand order of the instructions, CPUID, XCR0 and the permission that the kernel gives.
-# Minutes, most of them for building Bochs. No part of ctest.
+# Runs the checks of the AVX512-VNNI and the AMX convolution with their real instructions on a machine that has neither: Linux in Bochs, as a
+# Sapphire Rapids. It covers what the emulated tiles of ctest cannot: encodings and operand order of the instructions, CPUID, XCR0 and the
+# permission that the kernel gives. A quarter of an hour, a third of it for building Bochs. No part of ctest.
 #
 # usage: amx.sh CHECK BOCHS_SOURCE FOLDER
 #   CHECK         build/tests/kernels/check_conv_static (ninja -C build check_conv_static)
@@ -88,7 +88,7 @@ $b mount -t devtmpfs dev /dev
 exec >/dev/ttyS0 2>&1
 $b uname -r
 $b grep -m1 -o 'amx_int8' /proc/cpuinfo
-/check amx
+/check avx512vnni && /check amx
 echo "exit code $?"
 $b sleep 1
 $b poweroff -f
