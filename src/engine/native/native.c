@@ -128,7 +128,8 @@ struct job {
     const uint8_t *images;
     float *logits;
     int n;
-    atomic_int next; /* image, where each has a worker of its own */
+    /* Image, where each has a worker of its own; what is only read stays out of the line that all write. */
+    _Alignas(64) atomic_int next;
 };
 
 static void run_image(const struct job *job, int worker, int index)
