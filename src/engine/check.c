@@ -302,6 +302,9 @@ static enum qb_status check_types(const struct qb_qgraph *graph, const struct qb
         return qb_fail(err, QB_EINPUT, "node %s: it dequantizes, but its tensor is not one of floats",
                        n->name);
     }
+    if (n->op == QB_QOP_AFFINE && !n->f32) {
+        return qb_fail(err, QB_EINPUT, "node %s: an affine has no form for codes", n->name);
+    }
     if (n->op == QB_QOP_QUANTIZE && !graph->nodes[n->src[0]].f32) {
         return qb_arithmetic_traits(graph->arithmetic)->requantizes
                    ? QB_OK
@@ -335,8 +338,14 @@ static enum qb_status check_floats(const struct qb_qgraph *graph, const struct q
         }
         return check_weights(n, &any, false, false, err);
     }
-    const size_t depth = (size_t)n->ic * (n->op == QB_QOP_CONV ? (size_t)(n->kh * n->kw) : 1);
-    if ((n->op == QB_QOP_CONV || n->op == QB_QOP_DENSE) &&
+    if (n->op == QB_QOP_AFFINE && n->oc != n->dst.c) {
+        return qb_fail(err, QB_EINPUT, "node %s: %d constants for a tensor of %d channels", n->name, n->oc,
+                       n->dst.c);
+    }
+    const size_t depth = n->op == QB_QOP_AFFINE ? 1
+                         : n->op == QB_QOP_CONV ? (size_t)n->ic * (size_t)(n->kh * n->kw)
+                                                : (size_t)n->ic;
+    if ((n->op == QB_QOP_CONV || n->op == QB_QOP_DENSE || n->op == QB_QOP_AFFINE) &&
         (!n->wei_f32 || !n->bia || !all_finite(n->wei_f32, depth * (size_t)n->oc) ||
          !all_finite(n->bia, (size_t)n->oc))) {
         return qb_fail(err, QB_EINPUT, "node %s: float weights or biases are absent, infinite or not numbers",
@@ -389,6 +398,7 @@ enum qb_status qb_check_qgraph(const struct qb_qgraph *graph, struct qb_error *e
         /* what is checked of these, that shapes are equal, is the same for a ReLU */
         [QB_QOP_QUANTIZE] = QB_OP_RELU,
         [QB_QOP_DEQUANTIZE] = QB_OP_RELU,
+        [QB_QOP_AFFINE] = QB_OP_RELU,
     };
     if (graph->count < 1) {
         return qb_fail(err, QB_EINPUT, "the integer graph has no nodes");

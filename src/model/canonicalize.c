@@ -49,7 +49,8 @@ static enum qb_status check_parameters(struct qb_graph *graph, struct qb_node *n
         QB_ALLOC(zeros, graph, oc, err);
         node->bia = zeros;
     }
-    QB_TRY(check_finite(node, "weight", node->wei, qb_node_params(node) - oc, err));
+    QB_TRY(check_finite(node, "weight", node->wei, node->op == QB_OP_AFFINE ? oc : qb_node_params(node) - oc,
+                        err));
     return check_finite(node, "bias", node->bia, oc, err);
 }
 
@@ -61,7 +62,7 @@ static enum qb_status check_canonical(struct qb_graph *graph, struct qb_error *e
         if (node->op >= QB_OP_IMPORT_ONLY) {
             return qb_fail_node(err, QB_EUNSUPPORTED, node, "it cannot be folded into another node");
         }
-        if (node->op == QB_OP_CONV || node->op == QB_OP_DENSE) {
+        if (node->op == QB_OP_CONV || node->op == QB_OP_DENSE || node->op == QB_OP_AFFINE) {
             QB_TRY(check_parameters(graph, node, err));
         }
         if (node->op == QB_OP_SOFTMAX && i != graph->count - 1) {

@@ -2,8 +2,8 @@
  * node.
  *
  * After qb_graph_canonicalize every tensor is h x w x c, stored NHWC, the batch is not part of the graph, and
- * only INPUT, CONV, DENSE, ADD, RELU, AVGPOOL and (last) SOFTMAX remain. QUANTIZE, DEQUANTIZE, MUL and
- * CONSTANT remain only in quantized models.
+ * only INPUT, CONV, DENSE, ADD, RELU, AVGPOOL and (last) SOFTMAX remain. QUANTIZE, DEQUANTIZE, MUL, CONSTANT
+ * and AFFINE remain only in quantized models.
  *
  * A raw graph, as importers make it, may also hold the kinds behind QB_OP_IMPORT_ONLY; the passes of passes.h
  * remove them. Its rules: node 0 is the INPUT and has its dst, in memory N,H,W,C; every other dst is left to
@@ -34,11 +34,12 @@ enum qb_op {
     QB_OP_DEQUANTIZE, /* q */
     QB_OP_MUL,        /* src[0] * src[1], equal shapes, or src[1] a CONSTANT */
     QB_OP_CONSTANT,   /* constant: one number a channel, 1 x 1 x oc */
+    QB_OP_AFFINE,     /* per channel: bn, else x * wei[c] + bia[c] with oc constants each (1 = for all
+                       * channels); wei NULL is 1, bia NULL is 0 (BatchNormalization; Mul, Add ... with
+                       * constants). After canonicalization there is no bn, and neither is NULL */
     QB_OP_IMPORT_ONLY,
     QB_OP_TRANSPOSE = QB_OP_IMPORT_ONLY, /* perm */
-    QB_OP_AFFINE,  /* per channel: bn, else x * wei[c] + bia[c] with oc constants each (1 = for all channels);
-                    * wei NULL is 1, bia NULL is 0 (BatchNormalization; Mul, Add ... with constants) */
-    QB_OP_PAD,     /* zeros: pad_t .. pad_r */
+    QB_OP_PAD,                           /* zeros: pad_t .. pad_r */
     QB_OP_FLATTEN, /* Reshape, Flatten, Squeeze to [N, features]; oc: features that the file states, 0 when it
                     * does not, QB_FLATTEN_SQUEEZE when only axes of length 1 may go */
     QB_OP_COUNT

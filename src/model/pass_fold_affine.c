@@ -1,4 +1,5 @@
-/* qb_pass_fold_affine: per-channel scales and shifts move into the weights and biases of a neighbour. */
+/* qb_pass_fold_affine: per-channel scales and shifts move into the weights and biases of a neighbour; those
+ * of a quantized model that cannot stay as they are. */
 #include <math.h>
 #include <string.h>
 
@@ -53,17 +54,15 @@ static enum qb_status own_wei(struct fold *f, int index, struct qb_error *err)
     return QB_OK;
 }
 
-/* Integer weights mean what the file says; a float factor on top of them has no place in an integer graph. */
-static enum qb_status check_float_weights(const struct qb_node *affine, const struct qb_node *weighted,
-                                          struct qb_error *err)
+/* Integer weights mean what the file says: there is no place for a float factor on top of them. */
+static bool scales_codes(const struct qb_node *affine, const struct qb_node *weighted)
 {
-    if (has_scale(affine) && weighted->codes) {
-        return qb_fail_node(
-            err, QB_EUNSUPPORTED, affine,
-            "it scales '%.100s', whose weights are quantized already; fold it before quantizing",
-            weighted->source_name ? weighted->source_name : weighted->name);
-    }
-    return QB_OK;
+    return has_scale(affine) && weighted->codes;
+}
+
+static bool pads(const struct qb_node *node)
+{
+    return node->op == QB_OP_CONV && (node->pad_t || node->pad_l || node->pad_b || node->pad_r);
 }
 
 static enum qb_status reciprocal_deviation(const struct qb_node *affine, int c, float *out,
@@ -87,7 +86,6 @@ static enum qb_status fold_back(struct fold *f, int index, const struct qb_node 
         return qb_fail_node(err, QB_EINPUT, affine, "%d constants for a tensor of %d channels", affine->oc,
                             node->oc);
     }
-    QB_TRY(check_float_weights(affine, node, err));
     QB_TRY(own_bia(f, index, err));
     float *const bia = f->bia[index];
     if (has_scale(affine)) {
@@ -142,17 +140,15 @@ static enum qb_status fold_forward(struct fold *f, const struct qb_node *affine,
         return qb_fail_node(err, QB_EINPUT, affine, "%d constants for a tensor of %d channels", affine->oc,
                             node->ic);
     }
-    QB_TRY(check_float_weights(affine, node, err));
     QB_TRY(own_wei(f, index, err));
     QB_TRY(own_bia(f, index, err));
     const size_t window = window_size(node);
-    const bool pads = node->op == QB_OP_CONV && (node->pad_t || node->pad_l || node->pad_b || node->pad_r);
     for (int o = 0; o < node->oc; o++) {
         double sum = (double)f->bia[index][o];
         for (int i = 0; i < node->ic; i++) {
             float scale = 1.0f, shift = 0.0f;
             QB_TRY(terms(affine, i % affine->oc, &scale, &shift, err));
-            if (shift != 0.0f && pads) {
+            if (shift != 0.0f && pads(node)) {
                 return qb_fail_node(
                     err, QB_EUNSUPPORTED, affine,
                     "it shifts the source of '%.100s', which pads with zeros; the shift cannot move into "
@@ -215,15 +211,50 @@ static enum qb_status fold_into_readers(struct fold *f, int index, struct qb_err
             return qb_fail_node(
                 err, QB_EUNSUPPORTED, affine,
                 "it stands between '%.100s' (%s) and '%.100s' (%s); constants can only be folded into a "
-                "convolution or dense layer directly before or behind%s",
+                "convolution or dense layer directly before or behind",
                 f->graph->nodes[affine->src[0]].source_name, qb_op_name(f->graph->nodes[affine->src[0]].op),
-                node->source_name, qb_op_name(node->op),
-                f->graph->quantized ? ": fold it before quantizing" : "");
+                node->source_name, qb_op_name(node->op));
         }
     }
     if (readers == 0) {
         return qb_fail_node(err, QB_EUNSUPPORTED, affine, "nothing behind it can take its constants");
     }
+    return QB_OK;
+}
+
+/* Can fold_into_readers do that? */
+static bool readers_take(const struct fold *f, int index)
+{
+    const struct qb_node *const affine = &f->graph->nodes[index];
+    int readers = 0;
+    for (int j = index + 1; j < f->graph->count; j++) {
+        const struct qb_node *const node = &f->graph->nodes[j];
+        if (node->src[0] != index && node->src[1] != index) {
+            continue;
+        }
+        readers++;
+        const bool shifts_padded = pads(node) && (affine->bia || affine->bn);
+        if (is_weighted(node) ? scales_codes(affine, node) || shifts_padded
+                              : node->op != QB_OP_AFFINE || f->uses[index] != 1) {
+            return false;
+        }
+    }
+    return readers > 0;
+}
+
+/* As a node of its own, with numbers for all that it can have. */
+static enum qb_status keep(struct fold *f, int index, struct qb_error *err)
+{
+    struct qb_node *const affine = &f->graph->nodes[index];
+    float *scale, *shift;
+    QB_ALLOC(scale, f->graph, (size_t)affine->oc, err);
+    QB_ALLOC(shift, f->graph, (size_t)affine->oc, err);
+    for (int c = 0; c < affine->oc; c++) {
+        QB_TRY(terms(affine, c, &scale[c], &shift[c], err));
+    }
+    affine->bn = NULL;
+    affine->wei = scale;
+    affine->bia = shift;
     return QB_OK;
 }
 
@@ -250,10 +281,13 @@ enum qb_status qb_pass_fold_affine(struct qb_graph *graph, struct qb_error *err)
             continue;
         }
         const int src = f.alias[node->src[0]];
-        if (is_weighted(&graph->nodes[src]) && f.uses[src] == 1) {
+        if (is_weighted(&graph->nodes[src]) && f.uses[src] == 1 && !scales_codes(node, &graph->nodes[src])) {
             QB_TRY(fold_back(&f, src, node, err));
-        } else {
+        } else if (!graph->quantized || readers_take(&f, i)) {
             QB_TRY(fold_into_readers(&f, i, err));
+        } else {
+            QB_TRY(keep(&f, i, err));
+            continue;
         }
         f.alias[i] = src;
         f.uses[src] += f.uses[i] - 1;

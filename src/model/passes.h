@@ -21,7 +21,8 @@ enum qb_status qb_pass_flatten(struct qb_graph *graph, struct qb_error *err);
 /* AFFINE behind CONV or DENSE is folded into its weights, batch normalization in PyTorch's order of
  * operations (torch/nn/utils/fusion.py): r = 1 / sqrt(var + eps); W' = W * (gamma * r); b' = ((b - mean) * r)
  * * gamma + beta. AFFINE in front of CONV or DENSE (image normalization) is folded forward: a scale always, a
- * shift only where the convolution does not pad. Needs flatten. */
+ * shift only where the convolution does not pad. In a quantized model what finds no such place, as the
+ * weights have codes or a QUANTIZE stands between, stays: a quantizer left it in float. Needs flatten. */
 enum qb_status qb_pass_fold_affine(struct qb_graph *graph, struct qb_error *err);
 /* Removes what changes nothing: RELU of RELU, QUANTIZE of a DEQUANTIZE with the same scale and zero point
  * (and its DEQUANTIZE then), Q/DQ behind SOFTMAX. */

@@ -4,10 +4,11 @@
  * nodes. What stands between an operator and its QUANTIZE is fused into it. There is one exception: with
  * arithmetic onednn an ADD may read a CONV directly, which then becomes a convolution with a fused addition.
  *
- * CONV and DENSE with float weights, and whatever has no QUANTIZE behind it, are float nodes (weights: the
- * values of their codes). An operator that QUANTIZE nodes end with different scales is one integer node for
- * each. A QUANTIZE of a float node's tensor is a node of its own, and so is what turns codes into floats for
- * such nodes; a QUANTIZE of what a DEQUANTIZE gives, with another scale or zero point, is one too. */
+ * CONV and DENSE with float weights, AFFINE, and whatever has no QUANTIZE behind it, are float nodes
+ * (weights: the values of their codes). An operator that QUANTIZE nodes end with different scales is one
+ * integer node for each. A QUANTIZE of a float node's tensor is a node of its own, and so is what turns codes
+ * into floats for such nodes; a QUANTIZE of what a DEQUANTIZE gives, with another scale or zero point, is one
+ * too. */
 #include "quant/qdq.h"
 
 #include <math.h>

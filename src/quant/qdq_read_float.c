@@ -1,5 +1,5 @@
-/* Float nodes of a QDQ file: convolutions and dense layers with float weights, what stands behind them, and
- * the conversions around them. See qdq_reader.h. */
+/* Float nodes of a QDQ file: convolutions and dense layers with float weights, factors and addends that were
+ * left in float, what stands behind them, and the conversions around them. See qdq_reader.h. */
 #include "quant/qdq_reader.h"
 
 #include <string.h>
@@ -102,6 +102,7 @@ bool qb_qdq_is_float(const struct qb_qdq_reader *r, int i)
     const struct qb_node *const node = &r->graph->nodes[i];
     switch (node->op) {
     case QB_OP_INPUT: return read_by_operators(r->graph, i);
+    case QB_OP_AFFINE: return true;
     case QB_OP_CONV:
     case QB_OP_DENSE: return !node->codes || !ends_in_codes(r, i);
     case QB_OP_ADD:
@@ -120,6 +121,26 @@ static bool is_part(const struct qb_qdq_reader *r, const struct qb_node *relu)
     const size_t length = strlen(qb_qdq_file_name(of));
     return strncmp(qb_qdq_file_name(relu), qb_qdq_file_name(of), length) == 0 &&
            strcmp(qb_qdq_file_name(relu) + length, "/relu") == 0;
+}
+
+/* A number for each channel. */
+static enum qb_status take_affine(const struct qb_qdq_reader *r, const struct qb_node *node,
+                                  struct qb_qnode *to, struct qb_error *err)
+{
+    const size_t channels = (size_t)node->dst.c;
+    float *const scale = qb_arena_array(r->out->arena, channels, sizeof *scale);
+    float *const shift = qb_arena_array(r->out->arena, channels, sizeof *shift);
+    if (!scale || !shift) {
+        return qb_fail_memory(err, channels * sizeof *scale);
+    }
+    for (size_t k = 0; k < channels; k++) {
+        scale[k] = node->wei[node->oc == 1 ? 0 : k];
+        shift[k] = node->bia[node->oc == 1 ? 0 : k];
+    }
+    to->oc = node->dst.c;
+    to->wei_f32 = scale;
+    to->bia = shift;
+    return QB_OK;
 }
 
 enum qb_status qb_qdq_take_float(struct qb_qdq_reader *r, int i, struct qb_error *err)
@@ -141,6 +162,10 @@ enum qb_status qb_qdq_take_float(struct qb_qdq_reader *r, int i, struct qb_error
     case QB_OP_ADD: made.op = QB_QOP_ADD; break;
     case QB_OP_RELU: made.op = QB_QOP_RELU; break;
     case QB_OP_AVGPOOL: made.op = QB_QOP_AVGPOOL; break;
+    case QB_OP_AFFINE:
+        made.op = QB_QOP_AFFINE;
+        QB_TRY(take_affine(r, node, &made, err));
+        break;
     default:
         made.op = node->op == QB_OP_CONV ? QB_QOP_CONV : QB_QOP_DENSE;
         made.ic = node->ic;

@@ -266,6 +266,7 @@ static enum qb_status operation(struct writer *w, const struct qb_qnode *node, c
         return QB_OK;
     case QB_QOP_QUANTIZE:
     case QB_QOP_DEQUANTIZE: *out = src[0]; return QB_OK; /* the pairs are enough */
+    case QB_QOP_AFFINE: break;                           /* only files hold it, no scheme makes it */
     case QB_QOP_CONSTANT: break;                         /* written with its reader */
     }
     return qb_fail(err, QB_EUNSUPPORTED, "node %s: operator number %d has no ONNX form", node->name,

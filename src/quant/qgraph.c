@@ -18,6 +18,7 @@ const char *qb_qop_name(enum qb_qop op)
     case QB_QOP_CONSTANT: return "constant";
     case QB_QOP_QUANTIZE: return "quantize";
     case QB_QOP_DEQUANTIZE: return "dequantize";
+    case QB_QOP_AFFINE: return "affine";
     }
     return "unknown";
 }
@@ -117,6 +118,8 @@ size_t qb_qgraph_bytes(const struct qb_qgraph *graph)
                      (sizeof(float) + 1) * (size_t)node->wei_scale_count;
         } else if (node->op == QB_QOP_CONSTANT) {
             bytes += (size_t)node->dst.c;
+        } else if (node->op == QB_QOP_AFFINE) {
+            bytes += 2 * sizeof(float) * (size_t)node->oc;
         }
     }
     return bytes;
@@ -194,6 +197,9 @@ static void add_link(const struct qb_qnode *node, bool outside, char chain[QB_SH
                              : add_digest(at, node->bia, oc * sizeof *node->bia);
     } else if (node->op == QB_QOP_CONSTANT) {
         at = add_digest(at, node->codes, (size_t)node->dst.c);
+    } else if (node->op == QB_QOP_AFFINE) {
+        at = add_digest(at, node->wei_f32, (size_t)node->oc * sizeof *node->wei_f32);
+        at = add_digest(at, node->bia, (size_t)node->oc * sizeof *node->bia);
     }
     qb_sha256(link, outside ? LINK : LINK - 4, chain);
 }

@@ -69,6 +69,7 @@ enum qb_qop {
     QB_QOP_QUANTIZE,   /* floats to codes, where float layers end; or codes to codes of another scale or zero
                           point, as DEQUANTIZE and QUANTIZE of floats would make them */
     QB_QOP_DEQUANTIZE, /* codes to floats, scale * (code - zero point); where they begin */
+    QB_QOP_AFFINE,     /* of floats only: src[0] * wei_f32[c] + bia[c], two roundings */
 };
 const char *qb_qop_name(enum qb_qop op);
 
@@ -82,7 +83,7 @@ struct qb_qnode {
                    fused_add; else -1 */
     struct qb_shape dst;
     /* The tensor holds floats: q means nothing, sources (INPUT: pixels) are floats too. INPUT, CONV, DENSE,
-     * ADD, RELU, AVGPOOL with float parameters, and DEQUANTIZE, whose source has codes. */
+     * ADD, RELU, AVGPOOL, AFFINE with float parameters, and DEQUANTIZE, whose source has codes. */
     bool f32;
     struct qb_qparams q;                                        /* of dst */
     bool relu;                                                  /* CONV, DENSE, ADD: fused ReLU */
@@ -99,7 +100,7 @@ struct qb_qnode {
     const float *bia;               /* [oc], float as in PyTorch; never NULL */
     const int32_t *bia_codes; /* [oc], in units of src scale * wei scale, or NULL (qb_arithmetic_traits);
                                  `bia` then has the products (qb_bia_of_codes) */
-    const float *wei_f32;     /* f32: in place of wei, its scales and zero points */
+    const float *wei_f32;     /* f32: in place of wei, its scales and zero points; AFFINE: [oc] */
     /* DENSE of floats: 0, or it has `wei` all the same, and quantizes what it reads at run time: the range of
      * one image's tensor is laid on the codes 0 .. dynamic, 127 or 255. */
     int dynamic;

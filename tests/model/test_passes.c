@@ -418,10 +418,10 @@ static void test_fold_affine_scale_with_padding(void **state)
     qb_graph_free(shifted);
 }
 
-static void test_fold_affine_refused(void **state)
+/* Of quantized models what finds no place stays a node. */
+static void test_fold_affine_quantized(void **state)
 {
     (void)state;
-    struct qb_error err;
     struct qb_graph *graph = new_graph(3, 3, 2);
     const int8_t codes[8] = {0};
     const struct qb_weight_codes weight_codes = {.codes = codes, .is_signed = true, .scale_count = 1};
@@ -429,15 +429,52 @@ static void test_fold_affine_refused(void **state)
     conv.codes = &weight_codes;
     add(graph, conv);
     add(graph, (struct qb_node){.op = QB_OP_AFFINE, .oc = 4, .wei = numbers(graph, 4, 40)});
-    qbt_error(qb_pass_fold_affine(graph, &err), QB_EUNSUPPORTED, &err,
-              "it scales 'conv', whose weights are quantized");
+    check_same(graph, qb_pass_fold_affine);
+    assert_int_equal(graph->count, 3);
+    assert_non_null(graph->nodes[2].bia);
     graph->nodes[2].wei = NULL;
     graph->nodes[2].bia = numbers(graph, 4, 41);
     check_same(graph, qb_pass_fold_affine); /* a shift is a bias */
+    assert_int_equal(graph->count, 2);
     assert_ptr_equal(graph->nodes[1].codes, &weight_codes);
     qb_graph_free(graph);
 
+    /* Between conversions, two in one; and in front of float weights, where there is a place for them. */
     graph = new_graph(3, 3, 4);
+    const struct qb_qdq q = {.scale = 0.5f, .zero_point = 3};
+    const float mean[4] = {1.0f, 2.0f, 3.0f, 4.0f}, deviation[4] = {4.0f, 9.0f, 16.0f, 25.0f};
+    const struct qb_batchnorm norm = {.mean = mean, .var = deviation, .eps = 1e-3f};
+    add(graph, (struct qb_node){.op = QB_OP_QUANTIZE, .q = q});
+    add(graph, (struct qb_node){.op = QB_OP_DEQUANTIZE, .q = q});
+    add(graph, (struct qb_node){.op = QB_OP_AFFINE, .oc = 1, .wei = numbers(graph, 1, 43)});
+    add(graph, (struct qb_node){.op = QB_OP_AFFINE, .oc = 4, .bn = &norm});
+    add(graph, (struct qb_node){.op = QB_OP_QUANTIZE, .q = q});
+    add(graph, (struct qb_node){.op = QB_OP_DEQUANTIZE, .q = q});
+    add(graph, (struct qb_node){.op = QB_OP_AFFINE, .oc = 4, .wei = numbers(graph, 4, 44)});
+    add(graph, conv_node(graph, 4, 4, 3, 1));
+    check_same(graph, qb_pass_fold_affine);
+    assert_int_equal(graph->count, 7);
+    assert_int_equal(graph->nodes[3].op, QB_OP_AFFINE);
+    assert_int_equal(graph->nodes[3].oc, 4);
+    assert_null(graph->nodes[3].bn);
+    assert_int_equal(graph->nodes[6].op, QB_OP_CONV);
+    qb_graph_free(graph);
+
+    graph = new_graph(3, 3, 4); /* a shift does not move past a padding */
+    add(graph, (struct qb_node){.op = QB_OP_QUANTIZE, .q = q});
+    add(graph, (struct qb_node){.op = QB_OP_DEQUANTIZE, .q = q});
+    add(graph, (struct qb_node){.op = QB_OP_AFFINE, .oc = 4, .bia = numbers(graph, 4, 45)});
+    add(graph, conv_node(graph, 4, 4, 3, 1));
+    check_same(graph, qb_pass_fold_affine);
+    assert_int_equal(graph->count, 5);
+    qb_graph_free(graph);
+}
+
+static void test_fold_affine_refused(void **state)
+{
+    (void)state;
+    struct qb_error err;
+    struct qb_graph *graph = new_graph(3, 3, 4);
     const float var[4] = {1.0f, 1.0f, -1.0f, 1.0f};
     const struct qb_batchnorm bn = {.mean = var, .var = var, .eps = 1e-3f};
     add(graph, conv_node(graph, 4, 4, 1, 0));
@@ -607,6 +644,7 @@ int main(void)
         cmocka_unit_test(test_batch_norm_order),
         cmocka_unit_test(test_fold_affine_in_front),
         cmocka_unit_test(test_fold_affine_scale_with_padding),
+        cmocka_unit_test(test_fold_affine_quantized),
         cmocka_unit_test(test_fold_affine_refused),
         cmocka_unit_test(test_redundant),
         cmocka_unit_test(test_order),

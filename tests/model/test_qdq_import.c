@@ -295,6 +295,13 @@ static void constant_behind_pair(struct onnx_writer *w)
     ow_node(w, "Add", "again", (const char *[6]){"d_q", "dense_bias"});
     w->graph.output[0]->name = qb_arena_strdup(w->arena, "again");
 }
+static void infinite_constant(struct onnx_writer *w)
+{
+    const float values[CLASSES] = {1.0f, INFINITY};
+    scaled_codes(w);
+    ow_floats(w, "factors", 1, (const int64_t[]){CLASSES}, values);
+    input(w, "Mul", 0, 1, "factors");
+}
 
 static void cast_to(struct onnx_writer *w, int nth, int type)
 {
@@ -365,13 +372,43 @@ static void test_refused(void **state)
          "node 'node_conv_w' (DequantizeLinear): attribute axis is 1: 4 scales do not fit"},
         {bad_scale, "node 'node_r_q_codes' (QuantizeLinear): scale 0 is 0"},
         {int32_activation, "node 'node_r_q_codes' (QuantizeLinear): the codes are of another type"},
-        {scaled_codes, "node 'node_d' (Mul): it scales 'node_m', whose weights are quantized already"},
         {blocked, "node 'node_conv_w' (DequantizeLinear): attribute block_size is 4"},
         {codes_at_output, "node 'node_d_q_codes' (QuantizeLinear): the output is expected to be float"},
-        {constant_behind_pair, "node 'node_again' (Add): nothing behind it can take its constants"},
+        {infinite_constant, "node 'node_d' (Mul): weight 1 is inf; finite numbers are expected"},
     };
     (void)state;
     check_refused(cases, sizeof cases / sizeof *cases, false);
+}
+
+/* What a quantizer left in float: a factor behind integer weights, an addend behind the last pair. */
+static void test_float_constants(void **state)
+{
+    static const struct {
+        void (*change)(struct onnx_writer *w);
+        const char *name;
+        int src;
+        float wei[CLASSES], bia[CLASSES];
+    } cases[] = {{scaled_codes, "dense", 10, {1.5f, -2.5f}, {0}},
+                 {constant_behind_pair, "dequantize_3", 12, {1.0f, 1.0f}, {1.5f, -2.5f}}};
+    (void)state;
+    casts = false;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct onnx_writer w;
+        struct qb_graph *graph = NULL;
+        struct qb_error err;
+        write_model(&w, false, MATMUL_AXIS1);
+        cases[i].change(&w);
+        qbt_ok(load(&w, &graph, &err), &err);
+        const int at = qb_graph_find(graph, "affine");
+        assert_true(at > 0);
+        const struct qb_node *const affine = &graph->nodes[at];
+        assert_int_equal(affine->src[0], cases[i].src);
+        assert_string_equal(graph->nodes[affine->src[0]].name, cases[i].name);
+        assert_int_equal(affine->oc, CLASSES);
+        assert_memory_equal(affine->wei, cases[i].wei, sizeof cases[i].wei);
+        assert_memory_equal(affine->bia, cases[i].bia, sizeof cases[i].bia);
+        qb_graph_free(graph);
+    }
 }
 
 static void test_casts_refused(void **state)
@@ -397,6 +434,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_import),
         cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_float_constants),
         cmocka_unit_test(test_casts_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

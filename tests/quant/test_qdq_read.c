@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/file.h"
+#include "engine/engine.h"
 #include "quant/qdq.h"
 #include "quant/qdq_proto.h"
 #include "testing.h"
@@ -261,6 +262,135 @@ static void float_pool(void **state)
          0.25f, 128);
     struct qb_qgraph *const q = understood(&f, QB_ARITHMETIC_ORT);
     assert_operators(q, "input conv dequantize avgpool relu quantize dense");
+    qb_qgraph_free(q);
+}
+
+/* Tensors `affine` of graph `*graph` and the one that it reads. */
+struct seen {
+    const struct qb_qgraph *graph;
+    int affine;
+    float dst[32], src[32];
+};
+
+static void see(void *ctx, int node, const void *data, size_t count)
+{
+    struct seen *const s = ctx;
+    const bool dst = node == s->affine;
+    if (dst || node == s->graph->nodes[s->affine].src[0]) {
+        assert_int_equal(count, qb_shape_count(s->graph->nodes[node].dst));
+        memcpy(dst ? s->dst : s->src, data, count * sizeof(float));
+    }
+}
+
+/* The engines compute x * factor + addend in two roundings, and give the same logits. */
+static void check_affine(const struct qb_qgraph *q, int affine, const float factor[], const float addend[])
+{
+    static const char *const engines[] = {"reference", "native"};
+    const struct qb_engine_options options = {.isa = QB_ISA_REF, .threads = 1, .batch = 1};
+    const size_t channels = (size_t)q->nodes[affine].dst.c;
+    float logits[2][3];
+    uint8_t image[32];
+    struct qb_error err;
+    for (int i = 0; i < 32; i++) {
+        image[i] = (uint8_t)(i * 37);
+    }
+    assert_memory_equal(q->nodes[affine].wei_f32, factor, channels * sizeof *factor);
+    assert_memory_equal(q->nodes[affine].bia, addend, channels * sizeof *addend);
+    for (int e = 0; e < 2; e++) {
+        struct seen s = {.graph = q, .affine = affine};
+        struct qb_engine *engine;
+        qbt_ok(qb_engine_create(engines[e], NULL, q, &options, &engine, &err), &err);
+        engine->tap = see;
+        engine->tap_ctx = &s;
+        qbt_ok(qb_engine_run(engine, image, 1, logits[e], &err), &err);
+        for (size_t i = 0; i < qb_shape_count(q->nodes[affine].dst); i++) {
+            const float product = s.src[i] * factor[i % channels];
+            assert_true(s.dst[i] == product + addend[i % channels]);
+        }
+        qb_engine_free(engine);
+    }
+    assert_memory_equal(logits[0], logits[1], sizeof logits[0]);
+}
+
+/* Batch normalization that was not folded and stayed in float, as Mul and Add. */
+static const char *normalization(struct file *f, const char *name, const char *source)
+{
+    static const float factors[2] = {0.3f, -1.7f}, addend = 100.1f;
+    const int64_t dims[4] = {1, 2, 1, 1};
+    const char *const factor =
+        qb_proto_tensor(&f->p, qb_proto_text(&f->p, "%s.f", name), QB_PROTO_FLOAT, 4, dims, factors);
+    const char *const product = op(f, "Mul", qb_proto_text(&f->p, "%s.mul", name), source, factor);
+    return op(f, "Relu", qb_proto_text(&f->p, "%s.relu", name),
+              op(f, "Add", qb_proto_text(&f->p, "%s.add", name), product, number(f, addend)), NULL);
+}
+
+static void float_normalization(void **state)
+{
+    static const float factors[2] = {0.3f, -1.7f}, addends[2] = {100.1f, 100.1f};
+    (void)state;
+    /* Behind a pair: the convolution is one of integers. */
+    struct file f = begin();
+    const char *const a = pair(&f, "a", conv(&f, "a", pair(&f, "image", "x", 1.0f, 0)), 5.0f, 3);
+    tail(&f, pair(&f, "r", normalization(&f, "bn", a), 2.0f, 10));
+    struct qb_qgraph *q = understood(&f, QB_ARITHMETIC_ORT);
+    assert_operators(q, "input conv dequantize affine relu quantize avgpool dense");
+    check_affine(q, 3, factors, addends);
+    char hash[QB_HASH64_HEX], other[QB_HASH64_HEX];
+    const float others[2] = {100.1f, 100.2f};
+    const size_t bytes = qb_qgraph_bytes(q);
+    qb_qgraph_hash(q, hash);
+    q->nodes[3].bia = others;
+    qb_qgraph_hash(q, other);
+    assert_string_not_equal(hash, other);
+    q->nodes[3].oc = 0;
+    assert_int_equal(bytes - qb_qgraph_bytes(q), 4 * sizeof(float));
+    qb_qgraph_free(q);
+    /* Without one: what it multiplies is the convolution's sum, which is float then. */
+    f = begin();
+    const char *const b = conv(&f, "a", pair(&f, "image", "x", 1.0f, 0));
+    tail(&f, pair(&f, "r", normalization(&f, "bn", b), 2.0f, 10));
+    q = understood(&f, QB_ARITHMETIC_ORT);
+    assert_operators(q, "input dequantize conv affine relu quantize avgpool dense");
+    check_affine(q, 3, factors, addends);
+    qb_qgraph_free(q);
+}
+
+/* MatMul between pairs, its bias behind them. */
+static void float_bias(void **state)
+{
+    static const float ones[3] = {1, 1, 1}, bias[3] = {0.1f, -0.2f, 0.3f};
+    (void)state;
+    struct file f = begin();
+    const char *const fc = tail(&f, pair(&f, "image", "x", 1.0f, 0));
+    op(&f, "Add", "bias", fc, qb_proto_tensor(&f.p, "b", QB_PROTO_FLOAT, 1, (const int64_t[]){3}, bias));
+    struct qb_qgraph *const q = understood(&f, QB_ARITHMETIC_ORT);
+    assert_operators(q, "input avgpool dense dequantize affine");
+    check_affine(q, 4, ones, bias);
+    qb_qgraph_free(q);
+}
+
+static void bad_affine(void **state)
+{
+    static const float bias[3] = {0.1f, -0.2f, NAN};
+    (void)state;
+    struct file f = begin();
+    const char *const a = pair(&f, "a", conv(&f, "a", pair(&f, "image", "x", 1.0f, 0)), 1.5f, 3);
+    tail(&f, pair(&f, "r", normalization(&f, "bn", a), 2.0f, 10));
+    struct qb_qgraph *const q = understood(&f, QB_ARITHMETIC_ORT);
+    struct qb_qnode *const affine = &q->nodes[3], good = *affine;
+    const char *const needles[] = {
+        "node affine: an affine has no form for codes", "node affine: 3 constants for a tensor of 2 channels",
+        "node affine: float weights or biases are absent", "node affine: float weights or biases are absent"};
+    for (int i = 0; i < 4; i++) {
+        const struct qb_engine_options options = {.isa = QB_ISA_REF, .threads = 1, .batch = 1};
+        struct qb_engine *engine;
+        struct qb_error err;
+        affine->f32 = i != 0;
+        affine->oc = i == 1 ? 3 : 2;
+        affine->wei_f32 = i == 2 ? NULL : good.wei_f32;
+        affine->bia = i == 3 ? bias + 1 : good.bia;
+        qbt_error(qb_engine_create("native", NULL, q, &options, &engine, &err), QB_EINPUT, &err, needles[i]);
+    }
     qb_qgraph_free(q);
 }
 
@@ -544,6 +674,9 @@ int main(void)
         cmocka_unit_test(no_pair_behind_the_dense_layer),
         cmocka_unit_test(float_end),
         cmocka_unit_test(float_pool),
+        cmocka_unit_test(float_normalization),
+        cmocka_unit_test(float_bias),
+        cmocka_unit_test(bad_affine),
         cmocka_unit_test(float_weights),
         cmocka_unit_test(other_types),
         cmocka_unit_test(a_pair_for_each_reader),

@@ -329,7 +329,8 @@ static enum qb_status make_step(struct qb_native_maker *m, int node, struct qb_n
     case QB_QOP_MUL: return make_mul(m, node, step, err);
     case QB_QOP_QUANTIZE: return make_recode(m, node, step, err);
     case QB_QOP_CONSTANT: /* no step */
-    case QB_QOP_DEQUANTIZE: break;
+    case QB_QOP_DEQUANTIZE:
+    case QB_QOP_AFFINE: break;
     }
     return QB_OK;
 }
@@ -497,7 +498,8 @@ void qb_native_plan_step(const struct qb_native_plan *plan, const struct qb_nati
         break;
     case QB_QOP_AVGPOOL: ((const struct qb_avgpool_impl *)s->run)->run(s->args, from, to); break;
     case QB_QOP_CONSTANT:
-    case QB_QOP_DEQUANTIZE: break;
+    case QB_QOP_DEQUANTIZE:
+    case QB_QOP_AFFINE: break;
     }
 }
 

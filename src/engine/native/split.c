@@ -140,7 +140,8 @@ static enum qb_status cut(struct qb_native_plan *plan, enum axis axis, struct ra
         }
         break;
     case QB_QOP_CONSTANT:
-    case QB_QOP_DEQUANTIZE: break;
+    case QB_QOP_DEQUANTIZE:
+    case QB_QOP_AFFINE: break;
     }
     part->rows = range.count;
     part->to += first * dst->pitch;

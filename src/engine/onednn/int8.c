@@ -292,7 +292,8 @@ static void build_node(struct builder *b, int node)
     case QB_QOP_RELU: qb_dnnl_own_relu(b->list, b->graph, node, src0, b->tensors[node]); break;
     case QB_QOP_AVGPOOL: build_avgpool(b, node); break;
     case QB_QOP_QUANTIZE: qb_dnnl_own_recode(b->list, b->graph, node, src0, b->tensors[node]); break;
-    case QB_QOP_DEQUANTIZE: break; /* built above */
+    case QB_QOP_DEQUANTIZE:
+    case QB_QOP_AFFINE: break; /* built above */
     case QB_QOP_MUL:
     case QB_QOP_CONSTANT: break; /* of arithmetics that are refused */
     }

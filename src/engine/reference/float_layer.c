@@ -53,6 +53,16 @@ static void relu(const float *src, size_t count, float *dst)
     }
 }
 
+static void affine(const struct qb_qnode *n, const float *src, size_t count, float *dst)
+{
+    const size_t channels = (size_t)n->oc;
+    for (size_t i = 0; i < count; i += channels) {
+        for (size_t k = 0; k < channels; k++) {
+            dst[i + k] = src[i + k] * n->wei_f32[k] + n->bia[k];
+        }
+    }
+}
+
 void qb_float_layer_run(const struct qb_float_layer *layer, const void *src0, const float *src1, void *dst)
 {
     const struct qb_qnode *const n = layer->node;
@@ -86,6 +96,7 @@ void qb_float_layer_run(const struct qb_float_layer *layer, const void *src0, co
         break;
     case QB_QOP_RELU: relu(src, layer->count, to); break;
     case QB_QOP_AVGPOOL: qb_float_avgpool(&layer->form, layer->src, src, to); break;
+    case QB_QOP_AFFINE: affine(n, src, layer->count, to); break;
     case QB_QOP_MUL:
     case QB_QOP_CONSTANT: break; /* refused by qb_check_qgraph */
     }

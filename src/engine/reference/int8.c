@@ -181,7 +181,8 @@ static void forward(const struct qb_runner *runner, const uint8_t *image, void *
             break;
         case QB_QOP_AVGPOOL: run_avgpool(graph, n, &layer->pool, src0, dst); break;
         case QB_QOP_CONSTANT: memcpy(dst, n->codes, count); break;
-        case QB_QOP_DEQUANTIZE: break; /* floats */
+        case QB_QOP_DEQUANTIZE:
+        case QB_QOP_AFFINE: break; /* floats */
         }
         qb_runner_step(runner, i);
     }
