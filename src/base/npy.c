@@ -1,20 +1,29 @@
 /* numpy's .npy files: see npy.h. The header is a Python dict literal of three known keys in any order. */
 #include "base/npy.h"
 
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/file.h"
 
+/* `descr` without the byte order. */
 static const struct {
     const char *descr;
     size_t size;
 } types[] = {
-    [QB_NPY_U8] = {"|u1", 1},  [QB_NPY_I8] = {"|i1", 1},  [QB_NPY_I32] = {"<i4", 4},
-    [QB_NPY_I64] = {"<i8", 8}, [QB_NPY_F32] = {"<f4", 4}, [QB_NPY_F64] = {"<f8", 8},
+    [QB_NPY_U8] = {"u1", 1},  [QB_NPY_I8] = {"i1", 1},  [QB_NPY_U16] = {"u2", 2}, [QB_NPY_I16] = {"i2", 2},
+    [QB_NPY_U32] = {"u4", 4}, [QB_NPY_I32] = {"i4", 4}, [QB_NPY_U64] = {"u8", 8}, [QB_NPY_I64] = {"i8", 8},
+    [QB_NPY_F32] = {"f4", 4}, [QB_NPY_F64] = {"f8", 8},
 };
 enum { TYPES = sizeof types / sizeof types[0], MAX_HEADER = 1 << 16 };
+
+/* As numpy writes it: '|' for single bytes, whose order means nothing. */
+static char byte_order(size_t element_size)
+{
+    return element_size == 1 ? '|' : '<';
+}
 
 size_t qb_npy_element_size(enum qb_npy_type type)
 {
@@ -49,6 +58,36 @@ static enum qb_status parse_shape(const char *name, const char *p, struct qb_npy
     return QB_OK;
 }
 
+/* *swapped: the bytes of an element stand in the other order. */
+static enum qb_status parse_type(const char *name, const char *descr, enum qb_npy_type *type, bool *swapped,
+                                 struct qb_error *err)
+{
+    for (unsigned i = 0; descr && descr[0] == '\'' && descr[1] && strchr("<>|", descr[1]) && i < TYPES; i++) {
+        if (strncmp(descr + 2, types[i].descr, 2) == 0 && descr[4] == '\'' &&
+            (descr[1] != '|' || types[i].size == 1)) {
+            *type = (enum qb_npy_type)i;
+            *swapped = descr[1] == '>';
+            return QB_OK;
+        }
+    }
+    const char *const found = descr ? descr : "(absent)";
+    const size_t word = strcspn(found, ",}");
+    return qb_fail(err, QB_EINPUT,
+                   "%s: .npy element type %.*s is not one of u1, i1, u2, i2, u4, i4, u8, i8, f4, f8", name,
+                   (int)(word < 16 ? word : 16), found);
+}
+
+static void swap_bytes(uint8_t *data, size_t count, size_t element_size)
+{
+    for (size_t i = 0; i < count; i++, data += element_size) {
+        for (size_t low = 0, high = element_size - 1; low < high; low++, high--) {
+            const uint8_t byte = data[low];
+            data[low] = data[high];
+            data[high] = byte;
+        }
+    }
+}
+
 enum qb_status qb_npy_parse(const char *name, const void *bytes, size_t size, struct qb_npy *out,
                             struct qb_error *err)
 {
@@ -72,34 +111,22 @@ enum qb_status qb_npy_parse(const char *name, const void *bytes, size_t size, st
         return qb_fail_memory(err, length);
     }
     struct qb_npy npy = {0};
-    enum qb_status status = QB_OK;
-    const char *const descr = find_key(header, "'descr':"), *const order =
-                                                                find_key(header, "'fortran_order':");
-    unsigned type = TYPES;
-    for (unsigned i = 0; descr && i < TYPES; i++) {
-        if (descr[0] == '\'' && strncmp(descr + 1, types[i].descr, 3) == 0 && descr[4] == '\'') {
-            type = i;
-        }
-    }
-    if (type == TYPES) {
-        const char *const found = descr ? descr : "(absent)";
-        const size_t word = strcspn(found, ",}");
-        status = qb_fail(err, QB_EINPUT,
-                         "%s: .npy element type %.*s is not one of u1, i1, i4, i8, f4, f8 (little-endian)",
-                         name, (int)(word < 16 ? word : 16), found);
-    } else if (!order || strncmp(order, "False", 5) != 0) {
+    bool swapped = false;
+    const char *const order = find_key(header, "'fortran_order':");
+    enum qb_status status = parse_type(name, find_key(header, "'descr':"), &npy.type, &swapped, err);
+    if (status == QB_OK && (!order || strncmp(order, "False", 5) != 0)) {
         status =
             qb_fail(err, QB_EINPUT, "%s: .npy in Fortran order; save it with numpy.ascontiguousarray", name);
-    } else {
+    }
+    if (status == QB_OK) {
         status = parse_shape(name, find_key(header, "'shape':"), &npy, err);
     }
     free(header);
     if (status != QB_OK) {
         return status;
     }
-    npy.type = (enum qb_npy_type)type;
     size_t need;
-    if (__builtin_mul_overflow(npy.count, types[type].size, &need) || need > size - start - length) {
+    if (__builtin_mul_overflow(npy.count, types[npy.type].size, &need) || need > size - start - length) {
         return qb_fail(err, QB_EINPUT,
                        "%s: truncated .npy data: %zu elements are announced, %zu bytes are there", name,
                        npy.count, size - start - length);
@@ -109,6 +136,9 @@ enum qb_status qb_npy_parse(const char *name, const void *bytes, size_t size, st
         return qb_fail_memory(err, need);
     }
     memcpy(npy.data, b + start + length, need);
+    if (swapped) {
+        swap_bytes(npy.data, npy.count, types[npy.type].size);
+    }
     *out = npy;
     return QB_OK;
 }
@@ -139,8 +169,9 @@ enum qb_status qb_npy_write(const char *path, enum qb_npy_type type, int dims, c
         used += (size_t)snprintf(dims_text + used, sizeof dims_text - used, "%zu%s", shape[i], separator);
         count *= shape[i];
     }
-    const int length = snprintf(text, sizeof text, "{'descr': '%s', 'fortran_order': False, 'shape': (%s), }",
-                                types[type].descr, dims_text);
+    const int length =
+        snprintf(text, sizeof text, "{'descr': '%c%s', 'fortran_order': False, 'shape': (%s), }",
+                 byte_order(types[type].size), types[type].descr, dims_text);
     /* numpy wants signature + header to be a multiple of 64, padded with blanks and ended by a newline. */
     const size_t header = ((size_t)length + 1 + 10 + 63) / 64 * 64 - 10;
     const size_t bytes = count * types[type].size;
@@ -167,7 +198,14 @@ int64_t qb_npy_int(const struct qb_npy *npy, size_t i)
     switch (npy->type) {
     case QB_NPY_U8: return ((const uint8_t *)npy->data)[i];
     case QB_NPY_I8: return ((const int8_t *)npy->data)[i];
+    case QB_NPY_U16: return ((const uint16_t *)npy->data)[i];
+    case QB_NPY_I16: return ((const int16_t *)npy->data)[i];
+    case QB_NPY_U32: return ((const uint32_t *)npy->data)[i];
     case QB_NPY_I32: return ((const int32_t *)npy->data)[i];
+    case QB_NPY_U64: {
+        const uint64_t value = ((const uint64_t *)npy->data)[i];
+        return value > INT64_MAX ? INT64_MAX : (int64_t)value;
+    }
     case QB_NPY_I64: return ((const int64_t *)npy->data)[i];
     default: return 0;
     }

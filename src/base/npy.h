@@ -1,4 +1,5 @@
-/* numpy's .npy files (format 1.0, 2.0; little-endian, C order), read and written. */
+/* numpy's .npy files (format 1.0, 2.0; C order): integers of every size, float32 and float64, read in either
+ * byte order and written in this machine's. */
 #ifndef QB_BASE_NPY_H
 #define QB_BASE_NPY_H
 
@@ -7,7 +8,18 @@
 
 #include "base/status.h"
 
-enum qb_npy_type { QB_NPY_U8, QB_NPY_I8, QB_NPY_I32, QB_NPY_I64, QB_NPY_F32, QB_NPY_F64 };
+enum qb_npy_type {
+    QB_NPY_U8,
+    QB_NPY_I8,
+    QB_NPY_U16,
+    QB_NPY_I16,
+    QB_NPY_U32,
+    QB_NPY_I32,
+    QB_NPY_U64,
+    QB_NPY_I64,
+    QB_NPY_F32,
+    QB_NPY_F64
+};
 enum { QB_NPY_MAX_DIMS = 8 };
 
 struct qb_npy {
@@ -15,7 +27,7 @@ struct qb_npy {
     int dims;
     size_t shape[QB_NPY_MAX_DIMS];
     size_t count; /* elements in all */
-    void *data;   /* malloc'd, C order */
+    void *data;   /* malloc'd, C order, this machine's byte order */
 };
 
 /* Parses `size` bytes of a .npy image (`name` only for messages) / reads a file. Every malformed, truncated
@@ -30,7 +42,7 @@ enum qb_status qb_npy_write(const char *path, enum qb_npy_type type, int dims, c
                             const void *data, struct qb_error *err);
 
 size_t qb_npy_element_size(enum qb_npy_type type);
-/* Element i of an integer array (U8, I8, I32, I64) as int64. */
+/* Element i of an integer array as int64; U64 above INT64_MAX as INT64_MAX. */
 int64_t qb_npy_int(const struct qb_npy *npy, size_t i);
 
 #endif

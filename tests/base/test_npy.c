@@ -108,8 +108,19 @@ static void integers(void **state)
     } cases[] = {
         {"|u1", {0xfe}, 1, 254},
         {"|i1", {0xfe}, 1, -2},
+        {"<u2", {0xfe, 0xff}, 2, 65534},
+        {"<i2", {0xfe, 0xff}, 2, -2},
+        {"<u4", {0xfe, 0xff, 0xff, 0xff}, 4, 4294967294},
         {"<i4", {0xfe, 0xff, 0xff, 0xff}, 4, -2},
+        {"<u8", {0, 0, 0, 0, 1}, 8, 4294967296},
+        {"<u8", {0xfe, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff}, 8, INT64_MAX},
         {"<i8", {0, 0, 0, 0, 1}, 8, 4294967296},
+        {">u2", {1, 2}, 2, 258},
+        {">i2", {0xff, 0xfe}, 2, -2},
+        {">u4", {0xff, 0xff, 0xff, 0xfe}, 4, 4294967294},
+        {">i4", {0xff, 0xff, 0xff, 0xfe}, 4, -2},
+        {">u8", {0, 0, 0, 1, 0, 0, 0, 2}, 8, 4294967298},
+        {">i8", {0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xfe}, 8, -2},
     };
     for (unsigned i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         for (int version = 1; version <= 2; version++) {
@@ -128,6 +139,21 @@ static void integers(void **state)
             free(file);
         }
     }
+}
+
+static void big_endian_floats(void **state)
+{
+    (void)state;
+    struct qb_error err;
+    struct qb_npy npy;
+    size_t size;
+    uint8_t *const file = image(1, "{'descr': '>f4', 'fortran_order': False, 'shape': (2,), }",
+                                (const uint8_t[]){0x3f, 0xc0, 0, 0, 0xc0, 0, 0, 0}, 8, &size);
+    qbt_ok(qb_npy_parse("x.npy", file, size, &npy, &err), &err);
+    assert_int_equal(npy.type, QB_NPY_F32);
+    assert_memory_equal(npy.data, ((const float[]){1.5f, -2}), 8);
+    qb_npy_free(&npy);
+    free(file);
 }
 
 static void truncation_at_every_length(void **state)
@@ -186,7 +212,10 @@ static void malformed_headers(void **state)
     (void)state;
     parse_error(1, "", 0, "element type");
     parse_error(1, "{'descr': '<f2', 'fortran_order': False, 'shape': (2,), }", 4, "element type '<f2'");
-    parse_error(1, "{'descr': '>i4', 'fortran_order': False, 'shape': (1,), }", 4, "element type '>i4' is");
+    parse_error(1, "{'descr': '|i4', 'fortran_order': False, 'shape': (1,), }", 4, "element type '|i4' is");
+    parse_error(1, "{'descr': '|b1', 'fortran_order': False, 'shape': (1,), }", 4, "element type '|b1' is");
+    parse_error(1, "{'descr': 'i4', 'fortran_order': False, 'shape': (1,), }", 4, "element type 'i4' is");
+    parse_error(1, "{'descr': '", 4, "element type '");
     parse_error(1, "{'descr': '|O', 'fortran_order': False, 'shape': (1,), }", 8, "element type");
     parse_error(1, "{'descr': '<i4", 8, "element type");
     parse_error(1, "{'descr': '<i4', 'fortran_order': True, 'shape': (2, 2), }", 16, "Fortran order");
@@ -216,6 +245,7 @@ int main(void)
         cmocka_unit_test(round_trip),
         cmocka_unit_test(bytes_are_numpys),
         cmocka_unit_test(integers),
+        cmocka_unit_test(big_endian_floats),
         cmocka_unit_test(truncation_at_every_length),
         cmocka_unit_test(mutations_never_crash),
         cmocka_unit_test(malformed_headers),

@@ -177,12 +177,15 @@ static void npy_files(void **state)
     struct qb_error err;
     static const int64_t list[] = {39, 0, 39, 12};
     static const int32_t list32[] = {39, 0, 39, 12};
+    static const uint16_t list16[] = {39, 0, 39, 12};
     static const uint8_t list8[] = {39, 0, 39, 12};
     const char *const path = at(*state, "list.npy");
     const size_t shape[] = {4};
     qbt_ok(qb_npy_write(path, QB_NPY_I64, 1, shape, list, &err), &err);
     expect_file(path, list, 4);
     qbt_ok(qb_npy_write(path, QB_NPY_I32, 1, shape, list32, &err), &err);
+    expect_file(path, list, 4);
+    qbt_ok(qb_npy_write(path, QB_NPY_U16, 1, shape, list16, &err), &err);
     expect_file(path, list, 4);
     qbt_ok(qb_npy_write(path, QB_NPY_U8, 1, shape, list8, &err), &err);
     expect_file(path, list, 4);
@@ -200,6 +203,9 @@ static void wrong_npy_files(void **state)
     file_error(path, QB_EINPUT, "element 1: index 40 is outside 0..39");
     qbt_ok(qb_npy_write(path, QB_NPY_I32, 1, (const size_t[]){2}, (const int32_t[]){1, -1}, &err), &err);
     file_error(path, QB_EINPUT, "element 1: index -1");
+    qbt_ok(qb_npy_write(path, QB_NPY_U64, 1, (const size_t[]){1}, (const uint64_t[]){UINT64_MAX}, &err),
+           &err);
+    file_error(path, QB_EINPUT, "element 0: index 9223372036854775807 is outside");
     qbt_ok(qb_npy_write(path, QB_NPY_I64, 2, (const size_t[]){3, 1}, (const int64_t[]){1, 3, 2}, &err), &err);
     file_error(path, QB_EINPUT, "an array of 2 dimensions");
     qbt_ok(qb_npy_write(path, QB_NPY_F64, 1, (const size_t[]){2}, (const double[]){1, 3}, &err), &err);
