@@ -8,6 +8,7 @@
 
 #include "cli/pipeline.h"
 #include "cli/share.h"
+#include "measure/accuracy.h"
 #include "measure/machine.h"
 #include "measure/profile.h"
 #include "measure/roof.h"
@@ -219,6 +220,7 @@ static enum qb_status profile(const struct options *o, struct work *w, struct qb
     QB_TRY(pipeline_model_load(o->model, o->arithmetic, &w->model, err));
     QB_TRY(pipeline_data(o->data_dir, QB_SPLIT_TEST, &w->test, err));
     pipeline_tell_synthetic();
+    QB_TRY(qb_check_images(w->model.graph->nodes[0].dst, &w->test, err));
     QB_TRY(quantize(o, w, err));
     cli_progress_end();
     QB_TRY(o->engines ? make_asked(o, w, err) : make_usual(o, w, err));

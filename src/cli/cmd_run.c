@@ -181,6 +181,9 @@ static enum qb_status load(struct run *run, struct qb_error *err)
     }
     QB_TRY(pipeline_data(run->plan.data.dir, QB_SPLIT_TEST, &run->test, err));
     QB_TRY(pipeline_data(run->plan.data.dir, QB_SPLIT_TRAIN, &run->train, err));
+    if (qb_check_images(run->graph->nodes[0].dst, &run->test, err) != QB_OK) {
+        return qb_fail_prefix(err, "%s", run->plan.model);
+    }
     QB_TRY(check_batches(run, err));
     const size_t wanted = run->plan.data.images;
     run->images = wanted && wanted < run->test.count ? wanted : run->test.count;

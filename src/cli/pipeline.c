@@ -8,6 +8,7 @@
 
 #include "base/file.h"
 #include "cli/share.h"
+#include "measure/accuracy.h"
 #include "quant/describe.h"
 #include "quant/equalize.h"
 #include "quant/qdq.h"
@@ -326,6 +327,7 @@ static enum qb_status quantize(const struct qb_graph *graph, const struct qb_sch
     enum qb_status status = how->qparams ? QB_OK : is_observed(graph, scheme, &observed, err);
     if (status == QB_OK && ((!how->qparams && observed) || refines)) {
         status = open_images(how, &images, err);
+        status = status == QB_OK ? qb_check_images(graph->nodes[0].dst, images.train, err) : status;
     }
     if (status == QB_OK) {
         status = !observed      ? qb_qparams_table_make((size_t)graph->count, arena, &table, err)

@@ -63,7 +63,9 @@ enum qb_status qb_engine_create(const char *name, const struct qb_graph *graph,
     }
     if (graph) {
         QB_TRY(qb_check_graph(graph, err));
-        return ops->create_f32(graph, options, out, err);
+        QB_TRY(ops->create_f32(graph, options, out, err));
+        (*out)->image = graph->nodes[0].dst;
+        return QB_OK;
     }
     QB_TRY(qb_check_qgraph(qgraph, err));
     if (qgraph->accumulate != QB_ACCUMULATE_EXACT && !ops->emulates) {
@@ -71,7 +73,9 @@ enum qb_status qb_engine_create(const char *name, const struct qb_graph *graph,
                        "engine %s does not emulate saturating sums (accumulate %s); use the reference engine",
                        name, qb_accumulate_name(qgraph->accumulate));
     }
-    return ops->create_int8(qgraph, options, out, err);
+    QB_TRY(ops->create_int8(qgraph, options, out, err));
+    (*out)->image = qgraph->nodes[0].dst;
+    return QB_OK;
 }
 
 enum qb_status qb_engine_run(struct qb_engine *engine, const uint8_t *images, int n, float *logits,

@@ -65,7 +65,7 @@ typedef void qb_step_fn(void *ctx, int node);
 struct qb_engine;
 
 struct qb_engine_ops {
-    const char *name;    /* "reference", "onednn", "onednn_fused" */
+    const char *name;    /* "reference", "onednn", "onednn_fused", "native" */
     const char *summary; /* one line for lists */
     bool emulates;       /* runs integer graphs whose accumulation is not exact */
     enum qb_status (*create_f32)(const struct qb_graph *graph, const struct qb_engine_options *options,
@@ -82,8 +82,9 @@ struct qb_engine_ops {
 /* First member of every implementation's own struct. */
 struct qb_engine {
     const struct qb_engine_ops *ops;
-    int classes; /* width of the logits */
-    int batch;   /* largest n */
+    int classes;           /* width of the logits */
+    int batch;             /* largest n */
+    struct qb_shape image; /* what it reads for each of the n; set by qb_engine_create */
     enum qb_exactness exactness;
     const char *implementation; /* what runs, for the row: "brgconv:avx512_core_vnni x8, jit:..."; owned by
                                    the engine */
@@ -104,7 +105,7 @@ const struct qb_engine_ops *qb_engine_find(const char *name, struct qb_error *er
 enum qb_status qb_engine_create(const char *name, const struct qb_graph *graph,
                                 const struct qb_qgraph *qgraph, const struct qb_engine_options *options,
                                 struct qb_engine **out, struct qb_error *err);
-/* 1 <= n <= batch. */
+/* 1 <= n <= batch; `images` holds n images of engine->image. */
 enum qb_status qb_engine_run(struct qb_engine *engine, const uint8_t *images, int n, float *logits,
                              struct qb_error *err);
 /* Accepts NULL. */

@@ -21,6 +21,15 @@ int qb_first_place(const float *logits, int classes)
     return best;
 }
 
+enum qb_status qb_check_images(struct qb_shape image, const struct qb_dataset *set, struct qb_error *err)
+{
+    return image.h == QB_IMAGE_H && image.w == QB_IMAGE_W && image.c == QB_IMAGE_C
+               ? QB_OK
+               : qb_fail(err, QB_EUNSUPPORTED,
+                         "the network takes images of %dx%dx%d; those of the data set %s are %dx%dx%d",
+                         image.h, image.w, image.c, set->name, QB_IMAGE_H, QB_IMAGE_W, QB_IMAGE_C);
+}
+
 static enum qb_status check(const struct qb_engine *engine, const struct qb_dataset *set, size_t count,
                             struct qb_error *err)
 {
@@ -28,6 +37,7 @@ static enum qb_status check(const struct qb_engine *engine, const struct qb_data
         return qb_fail(err, QB_EINPUT, "%zu images were asked for; the data set %s has 1 to %zu", count,
                        set->name, set->count);
     }
+    QB_TRY(qb_check_images(engine->image, set, err));
     if (engine->classes != QB_CLASSES) {
         return qb_fail(err, QB_EUNSUPPORTED, "the network has %d outputs; the data set %s has %d classes",
                        engine->classes, set->name, (int)QB_CLASSES);

@@ -10,6 +10,10 @@
 /* Index of the largest logit; the lowest class wins a tie. -1 when a logit is NaN. */
 int qb_first_place(const float *logits, int classes);
 
+/* Do networks that read `image` read the images of `set`? QB_EUNSUPPORTED with both sizes: a network of other
+ * images would read across the borders of these, and behind the last one. */
+enum qb_status qb_check_images(struct qb_shape image, const struct qb_dataset *set, struct qb_error *err);
+
 struct qb_outputs {
     size_t count; /* images */
     int classes;
@@ -19,8 +23,9 @@ struct qb_outputs {
     char logits_sha256[QB_SHA256_HEX];
 };
 
-/* Runs the first `count` images (1 <= count <= set->count) in batches of engine->batch. QB_EINTERRUPTED on
- * Ctrl-C, QB_EFAILED when a logit is NaN. */
+/* Runs the first `count` images (1 <= count <= set->count) in batches of engine->batch. QB_EUNSUPPORTED when
+ * the engine's images or classes are not the set's, QB_EINTERRUPTED on Ctrl-C, QB_EFAILED when a logit is NaN.
+ */
 enum qb_status qb_outputs_compute(struct qb_engine *engine, const struct qb_dataset *set, size_t count,
                                   const struct qb_progress *progress, struct qb_outputs *out,
                                   struct qb_error *err);

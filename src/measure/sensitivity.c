@@ -493,12 +493,8 @@ enum qb_status qb_sensitivity_measure(const struct qb_graph *graph, const struct
         return qb_fail(err, QB_EINPUT, "%zu images were asked for; the data set %s has 1 to %zu", images,
                        set->name, set->count);
     }
-    const size_t float_pixels = qb_shape_count(graph->nodes[0].dst),
-                 pixels = qb_shape_count(qgraph->nodes[0].dst);
-    if (float_pixels != QB_IMAGE_BYTES || pixels != QB_IMAGE_BYTES) {
-        return qb_fail(err, QB_EINPUT, "the networks take images of %zu and %zu values; those of %s have %d",
-                       float_pixels, pixels, set->name, QB_IMAGE_BYTES);
-    }
+    QB_TRY(qb_check_images(graph->nodes[0].dst, set, err));
+    QB_TRY(qb_check_images(qgraph->nodes[0].dst, set, err));
     struct qb_sensitivity result = {.images = images, .synthetic = set->synthetic != 0};
     struct study s = {
         .graph = graph, .qgraph = qgraph, .set = set, .arena = qb_arena_create(), .out = &result};

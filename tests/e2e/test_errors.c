@@ -121,6 +121,36 @@ static void models(void **state)
     assert_int_equal(e2e_entries(), 0);
 }
 
+/* The shipped network for another size of images: its input says [N, 3, side, side], and nothing else in the
+ * file does. */
+static void write_for_images_of(uint8_t side, const char *to)
+{
+    static const uint8_t dims[] = {10, 2, 8, 3, 10, 2, 8, 32, 10, 2, 8, 32};
+    struct qb_blob blob;
+    struct qb_error err = {0};
+    qbt_ok(qb_file_read(qbt_source("models/resnet8.onnx"), 1 << 26, &blob, &err), &err);
+    uint8_t *const at = memmem(blob.data, blob.size, dims, sizeof dims);
+    assert_non_null(at);
+    at[7] = at[11] = side;
+    qbt_ok(qb_file_write(to, blob.data, blob.size, &err), &err);
+    qb_blob_free(&blob);
+}
+
+/* A network for larger images would read behind the data set. */
+static void images_of_another_size(void **state)
+{
+    (void)state;
+    static const char needle[] = "images of 96x96x3; those of the data set";
+    write_for_images_of(96, e2e_path("large.onnx"));
+    e2e_expect_error(NULL, 2, needle, "evaluate --model large.onnx");
+    e2e_expect_error(NULL, 2, needle, "quantize --model large.onnx --scheme fbgemm --output q.onnx");
+    e2e_expect_error(NULL, 2, needle, "profile --model large.onnx");
+    e2e_expect_error(NULL, 2, needle, "sensitivity --model large.onnx --scheme fbgemm");
+    e2e_expect_error(NULL, 2, "large.onnx: the network takes", "run quick --model large.onnx");
+    unlink(e2e_path("large.onnx"));
+    assert_int_equal(e2e_entries(), 0);
+}
+
 static void data_and_choices(void **state)
 {
     (void)state;
@@ -164,6 +194,7 @@ int main(void)
         cmocka_unit_test(nothing_is_made_for_a_run_that_cannot_be),
         cmocka_unit_test(output_that_nobody_takes),
         cmocka_unit_test(models),
+        cmocka_unit_test(images_of_another_size),
         cmocka_unit_test(data_and_choices),
         cmocka_unit_test(output_that_cannot_be_written),
     };

@@ -47,7 +47,12 @@ void fake_engine_init(struct fake_engine *fake, struct fake_log *log, uint8_t id
 {
     *fake = (struct fake_engine){
         .base =
-            {.ops = &fake_ops, .classes = QB_CLASSES, .batch = batch, .implementation = "fake", .isa = "ref"},
+            {.ops = &fake_ops,
+             .classes = QB_CLASSES,
+             .batch = batch,
+             .image = {QB_IMAGE_H, QB_IMAGE_W, QB_IMAGE_C},
+             .implementation = "fake",
+             .isa = "ref"},
         .log = log,
         .id = id,
         .spin = spin,

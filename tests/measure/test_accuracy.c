@@ -126,6 +126,13 @@ static void refusals(void **state)
     fake.base.classes = 9;
     qbt_error(qb_outputs_compute(&fake.base, &set, IMAGES, NULL, &out, &err), QB_EUNSUPPORTED, &err,
               "9 outputs");
+    /* As many values, but another image. */
+    fake_engine_init(&fake, &fakes, 0, 3, 0);
+    fake.base.image = (struct qb_shape){QB_IMAGE_H / 2, QB_IMAGE_W * 2, QB_IMAGE_C};
+    fakes.count = 0;
+    qbt_error(qb_outputs_compute(&fake.base, &set, IMAGES, NULL, &out, &err), QB_EUNSUPPORTED, &err,
+              "16x64x3");
+    assert_int_equal(fakes.count, 0);
     assert_memory_equal(&out, &before, sizeof out);
 }
 
