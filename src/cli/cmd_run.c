@@ -73,8 +73,14 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 
 static void print_plan(const struct qb_plan *plan)
 {
-    printf("%s (%s): model %s, calibration %s %u per class, batch %u\n", plan->name, plan->path, plan->model,
-           plan->calibration.sampler, plan->calibration.per_class, plan->calibration.batch_size);
+    struct qb_sampler sampler;
+    char per_class[32] = "";
+    qb_sampler_parse(plan->calibration.sampler, &sampler);
+    if (sampler.kind != QB_SAMPLER_FILE) {
+        snprintf(per_class, sizeof per_class, " %u per class", plan->calibration.per_class);
+    }
+    printf("%s (%s): model %s, calibration %s%s, batch %u\n", plan->name, plan->path, plan->model,
+           plan->calibration.sampler, per_class, plan->calibration.batch_size);
     if (plan->calibration.repeat > 1) {
         printf("each scheme on %u calibration sets, seeds %u to %u\n", plan->calibration.repeat,
                plan->calibration.seed, plan->calibration.seed + plan->calibration.repeat - 1);
@@ -176,9 +182,6 @@ static enum qb_status load(struct run *run, struct qb_error *err)
         (struct qb_sampler){.per_class = run->plan.calibration.per_class, .seed = run->plan.calibration.seed};
     qb_sampler_parse(run->plan.calibration.sampler, &run->sampler);
     QB_TRY(load_model(run, err));
-    if (pipeline_sampler_check(&run->sampler, err) != QB_OK) {
-        return qb_fail_prefix(err, "%s: calibration.sampler", run->plan.path);
-    }
     QB_TRY(pipeline_data(run->plan.data.dir, QB_SPLIT_TEST, &run->test, err));
     QB_TRY(pipeline_data(run->plan.data.dir, QB_SPLIT_TRAIN, &run->train, err));
     if (qb_check_images(run->graph->nodes[0].dst, &run->test, err) != QB_OK) {

@@ -55,15 +55,6 @@ void pipeline_tell_synthetic(void)
     }
 }
 
-enum qb_status pipeline_sampler_check(const struct qb_sampler *sampler, struct qb_error *err)
-{
-    return sampler->kind == QB_SAMPLER_FILE && !qb_is_file(sampler->file)
-               ? qb_fail(err, QB_ENOTFOUND,
-                         "\"%s\" is neither first nor random nor a file of training image indices",
-                         sampler->file)
-               : QB_OK;
-}
-
 /* The calibration images of one call. */
 struct images {
     struct qb_dataset own;
@@ -75,8 +66,11 @@ struct images {
 static enum qb_status open_images(const struct pipeline_calibration *how, struct images *out,
                                   struct qb_error *err)
 {
-    if (pipeline_sampler_check(how->sampler, err) != QB_OK) {
-        return qb_fail_prefix(err, "calibration");
+    /* Before the images are loaded, or looked for in vain. */
+    if (how->sampler->kind == QB_SAMPLER_FILE && !qb_is_file(how->sampler->file)) {
+        return qb_fail(err, QB_ENOTFOUND,
+                       "calibration: \"%s\" is neither first nor random nor a file of training image indices",
+                       how->sampler->file);
     }
     out->batch_size = how->batch_size;
     out->train = how->train;

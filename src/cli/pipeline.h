@@ -19,9 +19,6 @@ enum qb_status pipeline_data(const char *dir, enum qb_split split, struct qb_dat
                              struct qb_error *err);
 void pipeline_tell_synthetic(void);
 
-/* A list of indices must be there: said before the images are loaded, or looked for in vain. */
-enum qb_status pipeline_sampler_check(const struct qb_sampler *sampler, struct qb_error *err);
-
 /* Results of calibrations in this process, so that schemes with the same observers see the images once. Zero-
  * initialize; for one model and one data set. */
 struct pipeline_cache {

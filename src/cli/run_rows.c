@@ -91,9 +91,10 @@ static enum qb_status fill_row(const struct run *run, const struct run_entry *en
     snprintf(row->model_sha256, sizeof row->model_sha256, "%s", run->graph->sha256);
     snprintf(row->data, sizeof row->data, "%s", run->test.name);
     snprintf(row->data_sha256, sizeof row->data_sha256, "%s", run->test.sha256);
-    if (!entry->scheme->scheme->fp32) {
+    if (!entry->scheme->scheme->fp32) { /* a list goes by the file's name: where it lies says nothing */
+        const char *const sampler = run->plan.calibration.sampler, *const last = strrchr(sampler, '/');
         snprintf(row->calibration, sizeof row->calibration, "%.24s %zu images, batch %u",
-                 run->plan.calibration.sampler, run->sample.count, run->plan.calibration.batch_size);
+                 last ? last + 1 : sampler, run->sample.count, run->plan.calibration.batch_size);
     }
     snprintf(row->machine, sizeof row->machine, "%s", machine->id);
     snprintf(row->cpu, sizeof row->cpu, "%s", machine->cpu);

@@ -5,8 +5,8 @@
 #include <libgen.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
-#include "base/file.h"
 #include "config/internal.h"
 
 static const char *const arithmetic_names[QB_ARITHMETIC_COUNT] = {
@@ -140,7 +140,7 @@ enum qb_status qb_find_beside(const char *from, const char *written, struct qb_a
                               struct qb_error *err)
 {
     *out = written;
-    if (!strstr(written, ".yaml") || *written == '/' || qb_is_file(written)) {
+    if (*written == '/' || access(written, F_OK) == 0) {
         return QB_OK;
     }
     char *const copy = qb_arena_strdup(arena, from);
@@ -148,8 +148,21 @@ enum qb_status qb_find_beside(const char *from, const char *written, struct qb_a
     if (!beside) {
         return qb_fail_memory(err, strlen(written));
     }
-    if (qb_is_file(beside)) {
+    if (access(beside, F_OK) == 0) {
         *out = beside;
     }
     return QB_OK;
+}
+
+bool qb_scheme_is_path(const char *text)
+{
+    const size_t length = strlen(text);
+    return strchr(text, '/') || (length >= 5 && strcmp(text + length - 5, ".yaml") == 0);
+}
+
+enum qb_status qb_find_scheme(const char *from, const char *written, struct qb_arena *arena, const char **out,
+                              struct qb_error *err)
+{
+    *out = written;
+    return qb_scheme_is_path(written) ? qb_find_beside(from, written, arena, out, err) : QB_OK;
 }

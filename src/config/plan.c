@@ -59,10 +59,34 @@ static enum qb_status take_text(const struct loading *in, const char *value, con
     return value && !*out ? qb_fail_memory(in->err, strlen(value)) : QB_OK;
 }
 
+/* A file or folder, as written or beside the experiment; NULL stays NULL. */
+static enum qb_status take_path(const struct loading *in, const char *value, const char **out)
+{
+    QB_TRY(take_text(in, value, out));
+    return value ? qb_find_beside(in->doc.file, *out, in->plan.arena, out, in->err) : QB_OK;
+}
+
+static enum qb_status take_sampler(const struct loading *in, const char *value, const char **out)
+{
+    if (!value || strcmp(value, "first") == 0 || strcmp(value, "random") == 0) {
+        return take_text(in, value ? value : "first", out);
+    }
+    QB_TRY(take_path(in, value, out));
+    if (!qb_is_file(*out)) {
+        char found[QB_YAML_QUOTED];
+        return qb_yaml_fail(
+            &in->doc, in->err, "calibration.sampler",
+            "'%s' is neither first nor random nor a file of training image indices; a file is "
+            "looked for as written and beside this one",
+            qb_yaml_quote(value, found));
+    }
+    return QB_OK;
+}
+
 static enum qb_status take_repeat(struct loading *in)
 {
     struct qb_plan *const plan = &in->plan;
-    const char *const sampler = plan->calibration.sampler;
+    const char *const written = in->raw->calibration.sampler, *const sampler = written ? written : "first";
     int repeat = 0;
     QB_TRY(take_int(in, "calibration.repeat", in->raw->calibration.repeat, 1, 1, QB_MAX_CALIBRATION_SETS,
                     &repeat));
@@ -94,10 +118,9 @@ static enum qb_status take_settings(struct loading *in)
     }
     QB_TRY(take_text(in, raw->name, &plan->name));
     QB_TRY(take_text(in, in->doc.file, &plan->path));
-    QB_TRY(take_text(in, raw->model, &plan->model));
-    QB_TRY(take_text(in, raw->data.dir, &plan->data.dir));
-    QB_TRY(take_text(in, raw->calibration.sampler ? raw->calibration.sampler : "first",
-                     &plan->calibration.sampler));
+    QB_TRY(take_path(in, raw->model, &plan->model));
+    QB_TRY(take_path(in, raw->data.dir, &plan->data.dir));
+    QB_TRY(take_sampler(in, raw->calibration.sampler, &plan->calibration.sampler));
     QB_TRY(take_text(in, raw->impl ? raw->impl : "default", &plan->impl));
     QB_TRY(take_int(in, "data.images", raw->data.images, 0, 0, 10000000, &images));
     QB_TRY(take_int(in, "calibration.per_class", raw->calibration.per_class, 100, 1, 1000000, &per_class));
@@ -192,7 +215,7 @@ static enum qb_status load_scheme(struct loading *in, unsigned i, struct qb_sche
     char path[PATH_TEXT];
     const char *name = NULL;
     entry_path("schemes", i, path);
-    QB_TRY(qb_find_beside(in->doc.file, in->raw->schemes[i], in->plan.arena, &name, in->err));
+    QB_TRY(qb_find_scheme(in->doc.file, in->raw->schemes[i], in->plan.arena, &name, in->err));
     if (qb_scheme_load(name, in->scheme_dirs, in->plan.arena, out, in->err) != QB_OK) {
         const struct qb_yaml_node *const node = qb_yaml_find(&in->doc, path);
         return qb_fail_prefix(in->err, "%s:%u: %s", in->doc.file, node ? node->line : 1, path);

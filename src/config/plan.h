@@ -34,8 +34,8 @@ enum { QB_MAX_CALIBRATION_SETS = 50 };
 struct qb_plan {
     struct qb_arena *arena; /* owns every string and array below */
     const char *name, *path;
-    const char *model; /* path as written; relative paths are tried against the current folder, then the share
-                          folder */
+    /* Paths are as written where that exists, else beside the experiment where that does, else as written. */
+    const char *model; /* then looked for in the share folder */
     struct {
         const char *dir; /* NULL: qb_data_locate's order */
         size_t images;   /* test images to score; 0 = all */

@@ -217,7 +217,7 @@ static enum qb_status borrow_blocks(const struct qb_yaml *doc, const struct qb_y
         return qb_fail_memory(err, sizeof *scheme);
     }
     const char *found;
-    QB_TRY(qb_find_beside(doc->file, node->text, arena, &found, err));
+    QB_TRY(qb_find_scheme(doc->file, node->text, arena, &found, err));
     if (load(found, scheme_dirs, true, arena, scheme, err) != QB_OK) {
         return qb_fail_prefix(err, "%s:%u: %s", doc->file, node->line, node->path);
     }
@@ -340,12 +340,6 @@ static enum qb_status fail_unknown(const char *name, const char *const *scheme_d
                    qb_yaml_quote(name, found), known);
 }
 
-static bool is_path(const char *text)
-{
-    const size_t length = strlen(text);
-    return strchr(text, '/') || (length >= 5 && strcmp(text + length - 5, ".yaml") == 0);
-}
-
 static enum qb_status load(const char *name_or_path, const char *const *scheme_dirs, bool inner,
                            struct qb_arena *arena, struct qb_scheme *out, struct qb_error *err)
 {
@@ -354,7 +348,7 @@ static enum qb_status load(const char *name_or_path, const char *const *scheme_d
             .name = "fp32", .path = "(built in)", .reproduces = "", .verified = "", .fp32 = true};
         return QB_OK;
     }
-    if (is_path(name_or_path)) {
+    if (qb_scheme_is_path(name_or_path)) {
         return load_file(name_or_path, NULL, scheme_dirs, inner, arena, out, err);
     }
     for (const char *const *dir = scheme_dirs; *dir && qb_name_is_valid(name_or_path); dir++) {

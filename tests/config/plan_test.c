@@ -190,8 +190,8 @@ static void test_errors(void **state)
         {"  sampler: random\n  per_class: 7", "  sampler: first\n  repeat: 5",
          "e.yaml:6: calibration.repeat: 5 calibration sets need sampler: random, because sampler 'first' "
          "always"},
-        {"  sampler: random\n  per_class: 7", "  sampler: list.npy\n  repeat: 5",
-         "e.yaml:6: calibration.repeat: 5 calibration sets need sampler: random, because sampler 'list.npy'"},
+        {"  sampler: random\n  per_class: 7", "  sampler: e.yaml\n  repeat: 5",
+         "e.yaml:6: calibration.repeat: 5 calibration sets need sampler: random, because sampler 'e.yaml'"},
         {"  per_class: 7", "  per_class: 0", "e.yaml:6: calibration.per_class: 0 is out of range"},
         {"  batch_size: 10", "  batch_size: 5000",
          "e.yaml:7: calibration.batch_size: 5000 is out of range, expected 1 to 4096"},
@@ -249,6 +249,9 @@ static void test_errors(void **state)
         {"impl: fastest",
          "published: [{ scheme: fp32, accuracy: 87, source: a }, { scheme: fp32, accuracy: 88, source: b }]",
          "e.yaml:16: published[1]: scheme 'fp32' is listed twice"},
+        {"sampler: random", "sampler: none.npy",
+         "e.yaml:5: calibration.sampler: 'none.npy' is neither first nor random nor a file"},
+        {"sampler: random", "sampler: .", "e.yaml:5: calibration.sampler: '.' is neither"},
         {"impl: fastest", "impl: ''", "e.yaml:16: impl: expected a text of 1 to 1023 bytes"},
     };
     for (size_t i = 0; i < sizeof changes / sizeof *changes; i++) {
@@ -299,6 +302,36 @@ static void test_own_scheme_files(void **state)
     qbt_rmtree(dir);
 }
 
+/* Everything else that an experiment names may lie beside it too; what is nowhere stays as written. */
+static void test_paths_beside(void **state)
+{
+    (void)state;
+    char *const dir = qbt_mkdtemp();
+    char *const list = write_text(dir, "list.txt", "1\n"), *const model = write_text(dir, "own.onnx", "");
+    char *const path = write_text(dir, "a.yaml",
+                                  "name: a\nmodel: own.onnx\nschemes: [fp32]\nengines: [onednn]\n"
+                                  "calibration: { sampler: list.txt }\ndata: { dir: . }\n");
+    char *const other = write_text(dir, "b.yaml",
+                                   "name: a\nmodel: models/m.onnx\nschemes: [fp32]\nengines: [onednn]\n"
+                                   "data: { dir: nowhere }\n");
+    struct qb_plan plan;
+    struct qb_error err;
+    qbt_ok(qb_plan_load(path, scheme_dirs, engines, &plan, &err), &err);
+    assert_string_equal(plan.calibration.sampler, list);
+    assert_string_equal(plan.model, model);
+    assert_string_equal(plan.data.dir, "."); /* is there as written */
+    qb_plan_free(&plan);
+    qbt_ok(qb_plan_load(other, scheme_dirs, engines, &plan, &err), &err);
+    assert_string_equal(plan.model, "models/m.onnx");
+    assert_string_equal(plan.data.dir, "nowhere");
+    qb_plan_free(&plan);
+    free(list);
+    free(model);
+    free(path);
+    free(other);
+    qbt_rmtree(dir);
+}
+
 static const struct qb_scheme *scheme_of(const struct qb_plan *plan, const char *name)
 {
     for (size_t i = 0; i < plan->scheme_count; i++) {
@@ -339,7 +372,8 @@ static void test_bits(void **state)
     qb_plan_free(&plan);
     static const struct change wrong[] = {
         {"bits: { weights: [1] }", NULL, "e.yaml:5: bits.weights[0]: 1 is out of range, expected 2 to 8"},
-        {"bits: { activations: [4, 9] }", NULL, "e.yaml:5: bits.activations[1]: 9 is out of range, expected 2 to 8"},
+        {"bits: { activations: [4, 9] }", NULL,
+         "e.yaml:5: bits.activations[1]: 9 is out of range, expected 2 to 8"},
         {"bits: { weights: [4, 4] }", NULL, "e.yaml:5: bits.weights[1]: 4 is listed twice"},
         {"bits: { wei: [4] }", NULL, "e.yaml:5: bits: unknown key 'wei'"},
         {"bits: 4", NULL, "e.yaml:5: bits: expected a mapping"},
@@ -392,6 +426,7 @@ int main(void)
         cmocka_unit_test(test_shipped),
         cmocka_unit_test(test_errors),
         cmocka_unit_test(test_own_scheme_files),
+        cmocka_unit_test(test_paths_beside),
         cmocka_unit_test(test_bits),
         cmocka_unit_test(test_truncated),
     };

@@ -365,16 +365,17 @@ static void test_errors(void **state)
     }
 }
 
-/* A layer's scheme file lies beside the scheme file that names it, wherever the caller is. */
+/* A layer's scheme file lies beside the scheme file that names it, wherever the caller is, and whatever it is
+ * called. */
 static void test_layer_file(void **state)
 {
     (void)state;
     struct qb_error err;
-    char *const dir = qbt_mkdtemp(), *const inner = qb_path_join(dir, "inner.yaml"),
+    char *const dir = qbt_mkdtemp(), *const inner = qb_path_join(dir, "inner"),
                 *const outer = qb_path_join(dir, "outer.yaml");
     char *const one = replaced(good, "name: mine", "name: inner"),
-                *const other = replaced(good, "arithmetic: fbgemm",
-                                        "arithmetic: fbgemm\nlayers: { conv: ./inner.yaml }");
+                *const other =
+                    replaced(good, "arithmetic: fbgemm", "arithmetic: fbgemm\nlayers: { conv: ./inner }");
     struct qb_arena *const arena = qb_arena_create();
     struct qb_scheme scheme;
     qbt_ok(qb_file_write(inner, one, strlen(one), &err), &err);

@@ -66,7 +66,7 @@ static void nothing_is_made_for_a_run_that_cannot_be(void **state)
         "name: bad\nmodel: models/resnet8.onnx\nschemes: [fbgemm]\nengines: [onednn]\n"
         "calibration: { sampler: ./none.npy }\n";
     qbt_ok(qb_file_write(e2e_path("bad.yaml"), calibration, sizeof calibration - 1, &err), &err);
-    e2e_expect_error(NULL, 2, "bad.yaml: calibration.sampler: \"./none.npy\" is neither", "run bad.yaml");
+    e2e_expect_error(NULL, 2, "bad.yaml:5: calibration.sampler: './none.npy' is neither", "run bad.yaml");
     unlink(e2e_path("bad.yaml"));
     assert_int_equal(e2e_entries(), 0);
 }
