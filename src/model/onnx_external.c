@@ -104,6 +104,9 @@ enum qb_status qb_onnx_external_data(struct onnx_importer *im, const Onnx__Tenso
             name, entry(tensor, "offset") ? entry(tensor, "offset") : "0",
             entry(tensor, "length") ? entry(tensor, "length") : "to its end", location, size);
     }
+    if (qb_onnx_charge_bytes(im, length, err) != QB_OK) {
+        return qb_fail_prefix(err, "tensor '%.200s'", name);
+    }
     *out = (ProtobufCBinaryData){.len = length, .data = external->file.data + offset};
     return QB_OK;
 }

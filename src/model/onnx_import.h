@@ -43,7 +43,7 @@ struct onnx_importer {
     int64_t batch;                   /* of the input; -1 when symbolic */
     int64_t dims[3];                 /* of the input, behind the batch */
     bool layout_known;               /* a window operator told which of the input's axes are C, H, W */
-    size_t parameter_bytes;          /* of all nodes so far (qb_onnx_charge) */
+    size_t parameter_bytes;          /* so far (qb_onnx_charge) */
     struct onnx_external *externals; /* files of data that were read (onnx_external.h) */
 };
 
@@ -104,8 +104,10 @@ enum qb_status qb_onnx_define_tensor(const struct onnx_op *op, const struct onnx
 enum qb_status qb_onnx_emit_unary(const struct onnx_op *op, struct qb_node *node,
                                   const struct onnx_value *src, int rank, struct qb_error *err);
 
-/* Counts `count` more parameters. One initializer may feed any number of nodes, each of which gets memory of
- * its own sooner or later: the sum is kept in proportion to the file. */
+/* Counts `bytes` more of memory, or `count` more float parameters. One initializer may feed any number of
+ * nodes, each of which gets memory of its own sooner or later, and any number of tensors may keep their data
+ * in the same bytes of another file: the sum is kept in proportion to the files. */
+enum qb_status qb_onnx_charge_bytes(struct onnx_importer *im, size_t bytes, struct qb_error *err);
 enum qb_status qb_onnx_charge(const struct onnx_op *op, size_t count, struct qb_error *err);
 
 /* Attributes (onnx_attributes.c). A missing one gives the default; a wrong type is an error. */

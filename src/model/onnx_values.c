@@ -351,15 +351,19 @@ enum qb_status qb_onnx_emit_unary(const struct onnx_op *op, struct qb_node *node
     return qb_onnx_define_tensor(op, src, index, rank, err);
 }
 
+enum qb_status qb_onnx_charge_bytes(struct onnx_importer *im, size_t bytes, struct qb_error *err)
+{
+    im->parameter_bytes += bytes;
+    return im->parameter_bytes <= 16 * im->graph->file_size + (1U << 20)
+               ? QB_OK
+               : qb_fail(err, QB_EUNSUPPORTED,
+                         "the parameters up to here take %zu bytes, out of proportion to the file's %zu",
+                         im->parameter_bytes, im->graph->file_size);
+}
+
 enum qb_status qb_onnx_charge(const struct onnx_op *op, size_t count, struct qb_error *err)
 {
-    struct onnx_importer *const im = op->im;
-    im->parameter_bytes += count * sizeof(float);
-    if (im->parameter_bytes > 16 * im->graph->file_size + (1U << 20)) {
-        return qb_onnx_fail(
-            op, err, QB_EUNSUPPORTED,
-            "the parameters of all nodes up to this one take %zu bytes, out of proportion to the file's %zu",
-            im->parameter_bytes, im->graph->file_size);
-    }
-    return QB_OK;
+    return qb_onnx_charge_bytes(op->im, count * sizeof(float), err) == QB_OK
+               ? QB_OK
+               : qb_fail_prefix(err, "node '%.200s' (%.60s)", op->name, op->type);
 }

@@ -165,8 +165,51 @@ static void test_refused(void **state)
     }
 }
 
+/* Constant nodes that all hold the same bytes of the data file: a small file must not ask for memory without
+ * end. */
+static void test_shared_bytes(void **state)
+{
+    enum { FLOATS = 1 << 18, ENOUGH = 64 };
+    static const float zeros[FLOATS];
+    static const int64_t dims[1] = {FLOATS};
+    struct files f;
+    struct qb_graph *graph = NULL;
+    struct qb_error err = {0};
+    (void)state;
+    for (int i = 0; i < 2; i++) {
+        const int copies = i == 0 ? 2 : ENOUGH;
+        begin(&f);
+        f.w.constant_nodes = true;
+        for (int k = 0; k < copies; k++) {
+            char name[32];
+            snprintf(name, sizeof name, "copy%d", k);
+            ow_tensor(&f.w, name, ONNX__TENSOR_PROTO__DATA_TYPE__FLOAT, 1, dims, zeros);
+            Onnx__TensorProto *const t = ow_find_attr(ow_find(&f.w, "Constant", k), "value")->t;
+            const size_t start = f.blob.size;
+            move_out(&f, t);
+            if (k > 0) { /* the first one's bytes once more */
+                f.blob.size = start;
+                set(&f.w, t, "offset",
+                    ow_find_attr(ow_find(&f.w, "Constant", 0), "value")->t->external_data[1]->value);
+            }
+        }
+        qbt_ok(qb_file_write(f.data, f.blob.data, f.blob.size, &err), &err);
+        struct qb_blob file = write_model(&f);
+        qb_blob_free(&file);
+        const enum qb_status status = qb_model_load(f.model, &graph, &err);
+        if (copies == 2) {
+            qbt_ok(status, &err);
+            qb_graph_free(graph);
+        } else {
+            qbt_error(status, QB_EUNSUPPORTED, &err, "out of proportion to the file's");
+        }
+        end(&f);
+    }
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_same_graph), cmocka_unit_test(test_refused)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_same_graph), cmocka_unit_test(test_refused),
+                                       cmocka_unit_test(test_shared_bytes)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
