@@ -48,7 +48,7 @@ static void detect(void)
         /* FMA (leaf 1 ecx 12) belongs to our AVX2: every CPU with AVX2 that is made has it. */
         present[QB_ISA_AVX2] = os_avx && has_bit(c, 28) && has_bit(c, 12) && has_bit(b7, 5);
         present[QB_ISA_AVXVNNI] = present[QB_ISA_AVX2] && has_bit(a71, 4);
-        /* F, DQ, BW, VL, VBMI is not needed; VNNI is leaf 7 ecx 11. */
+        /* Leaf 7: ebx 16, 17, 30, 31 are F, DQ, BW, VL; ecx 11 is VNNI. */
         present[QB_ISA_AVX512VNNI] = present[QB_ISA_AVX2] && os_avx512 && has_bit(b7, 16) &&
                                      has_bit(b7, 17) && has_bit(b7, 30) && has_bit(b7, 31) && has_bit(c7, 11);
         present[QB_ISA_AMX] = present[QB_ISA_AVX512VNNI] && (xcr0 & XCR0_AMX) == XCR0_AMX &&

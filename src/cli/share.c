@@ -17,7 +17,7 @@ const char *share_dir(void)
         return dir;
     }
     const char *const set = getenv("QB_SHARE_DIR");
-    if (set) {
+    if (set && *set) {
         return set;
     }
     char exe[PATH_MAX], probe[PATH_MAX + 64];

@@ -24,7 +24,8 @@ struct qb_outputs {
 };
 
 /* Runs the first `count` images (1 <= count <= set->count) in batches of engine->batch. QB_EUNSUPPORTED when
- * the engine's images or classes are not the set's, QB_EINTERRUPTED on Ctrl-C, QB_EFAILED when a logit is NaN.
+ * the engine's images or classes are not the set's, QB_EINTERRUPTED on Ctrl-C, QB_EFAILED when a logit is
+ * NaN.
  */
 enum qb_status qb_outputs_compute(struct qb_engine *engine, const struct qb_dataset *set, size_t count,
                                   const struct qb_progress *progress, struct qb_outputs *out,

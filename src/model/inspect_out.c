@@ -110,7 +110,8 @@ enum qb_status qb_tables_text(const struct qb_table *const *tables, size_t count
         }
         free(widths);
     }
-    if (stream && (ferror(stream) | fclose(stream)) != 0) {
+    failed = failed || ferror(stream);
+    if (stream && fclose(stream) != 0) {
         failed = true;
     }
     if (failed) {

@@ -46,13 +46,12 @@ static const struct qb_engine_ops fake_ops = {.name = "fake", .summary = "writes
 void fake_engine_init(struct fake_engine *fake, struct fake_log *log, uint8_t id, int batch, unsigned spin)
 {
     *fake = (struct fake_engine){
-        .base =
-            {.ops = &fake_ops,
-             .classes = QB_CLASSES,
-             .batch = batch,
-             .image = {QB_IMAGE_H, QB_IMAGE_W, QB_IMAGE_C},
-             .implementation = "fake",
-             .isa = "ref"},
+        .base = {.ops = &fake_ops,
+                 .classes = QB_CLASSES,
+                 .batch = batch,
+                 .image = {QB_IMAGE_H, QB_IMAGE_W, QB_IMAGE_C},
+                 .implementation = "fake",
+                 .isa = "ref"},
         .log = log,
         .id = id,
         .spin = spin,
