@@ -45,13 +45,6 @@ static enum qb_status take_checked(const struct lowering *l, const char *name, b
 static enum qb_status take_qparams(const struct lowering *l, int i, struct qb_qnode *to, struct qb_error *err)
 {
     const int tensor = l->roles[i].tensor;
-    if (qb_spec_is_dynamic(l->roles[i].activations)) {
-        return qb_fail(
-            err, QB_EINPUT,
-            "tensor \"%s\" has no scale before run time (observer \"dynamic\"), but an integer layer "
-            "reads it; leave that layer float, or take another observer here",
-            l->graph->nodes[i].name);
-    }
     return take_checked(l, l->graph->nodes[i].name, l->activations->set[tensor], &l->activations->q[tensor],
                         to, err);
 }

@@ -96,22 +96,31 @@ static bool may_differ(enum qb_op op)
     return has_weights(op) || op == QB_OP_ADD;
 }
 
+/* "FILE:LINE", where the line is known. */
+enum { PLACE = 320 };
+static const char *place_of(const struct qb_scheme *scheme, const char *path, int line, char out[PLACE])
+{
+    char number[16] = "";
+    if (line) {
+        snprintf(number, sizeof number, ":%d", line);
+    }
+    snprintf(out, PLACE, "%.300s%s", path ? path : scheme->path ? scheme->path : scheme->name, number);
+    return out;
+}
+
 static enum qb_status fail_layer(const struct qb_graph *graph, const struct qb_scheme *scheme,
                                  const struct qb_exception *e, struct qb_error *err)
 {
-    char names[512] = "", line[16] = "";
+    char names[512] = "", place[PLACE];
     for (int i = 0; i < graph->count; i++) {
         const size_t used = strlen(names);
         if (may_differ(graph->nodes[i].op)) {
             snprintf(names + used, sizeof names - used, "%s%s", used ? ", " : "", graph->nodes[i].name);
         }
     }
-    if (e->line) {
-        snprintf(line, sizeof line, ":%d", e->line);
-    }
     return qb_fail(err, QB_EINPUT,
-                   "%.300s%s: layers: \"%.63s\" is no layer with scales of its own of %.200s; there are %s",
-                   scheme->path ? scheme->path : scheme->name, line, e->layer, graph->path, names);
+                   "%s: layers: \"%.63s\" is no layer with scales of its own of %.200s; there are %s",
+                   place_of(scheme, NULL, e->line, place), e->layer, graph->path, names);
 }
 
 /* What the scheme says about single layers. */
@@ -123,6 +132,12 @@ static enum qb_status take_exceptions(const struct qb_graph *graph, const struct
         const int i = qb_graph_find(graph, e->layer);
         if (i < 0 || !may_differ(graph->nodes[i].op)) {
             return fail_layer(graph, scheme, e, err);
+        }
+        if (e->weights && !*e->name && !has_weights(graph->nodes[i].op)) {
+            char place[PLACE];
+            return qb_fail(err, QB_EINPUT,
+                           "%s: layers.%.63s.weights: an addition has no weights; leave the block out",
+                           place_of(scheme, e->path, e->weights->line, place), e->layer);
         }
         roles[i].f32 = shape[i].named_float = e->fp32;
         roles[i].weights = e->weights ? e->weights : roles[i].weights;
@@ -198,6 +213,48 @@ static void spread_floats(const struct qb_graph *graph, struct shape *shape, str
     }
 }
 
+/* An integer layer `reader` reads what node `i` makes, which gets no scale before run time. */
+static enum qb_status fail_dynamic(const struct qb_graph *graph, const struct qb_scheme *scheme, int i,
+                                   int reader, struct qb_error *err)
+{
+    const char *const name = graph->nodes[i].name;
+    char key[96] = "activations", place[PLACE];
+    int line = scheme->activations.line;
+    for (size_t k = 0; k < scheme->layer_count; k++) {
+        if (strcmp(scheme->layers[k].layer, name) == 0) {
+            line = scheme->layers[k].line;
+            snprintf(key, sizeof key, "layers.%.63s", name);
+        }
+    }
+    return qb_fail(
+        err, QB_EINPUT,
+        "%s: %s: tensor \"%s\" has no scale before run time (observer \"dynamic\"), but the integer "
+        "layer \"%s\" reads it; leave that layer float, or take another observer here",
+        place_of(scheme, NULL, line, place), key, name, graph->nodes[reader].name);
+}
+
+/* Layers that read codes need scales that calibration gives. */
+static enum qb_status check_dynamic_readers(const struct qb_graph *graph, const struct qb_scheme *scheme,
+                                            const struct shape *shape, const struct qb_role *roles,
+                                            struct qb_error *err)
+{
+    for (int i = 0; i < graph->count; i++) {
+        const struct qb_node *const node = &graph->nodes[i];
+        const bool merged = !roles[i].emitted && node->op == QB_OP_CONV;
+        if (roles[i].f32 || !(roles[i].emitted || merged) || is_requantized(&roles[i])) {
+            continue;
+        }
+        for (int s = 0; s < qb_op_sources(node->op); s++) {
+            const int maker = shape[node->src[s]].maker;
+            if (qb_spec_is_dynamic(roles[maker].activations) &&
+                (roles[maker].f32 || graph->nodes[maker].op == QB_OP_INPUT)) {
+                return fail_dynamic(graph, scheme, maker, i, err);
+            }
+        }
+    }
+    return QB_OK;
+}
+
 /* Refinements write biases, which have to be the layer's own then. */
 static bool is_split(const struct qb_scheme *scheme, const struct qb_node *node)
 {
@@ -236,11 +293,11 @@ void qb_inner_name(const struct qb_node *layer, enum qb_inner inner, char out[QB
     snprintf(out, QB_INNER_NAME, "%.100s_%s", layer->name, suffixes[inner]);
 }
 
-/* Is there anything that floats could spread from? */
+/* Is there anything that floats could spread from, or that has no scale? */
 static bool any_float(const struct qb_graph *graph, const struct qb_role *roles)
 {
     for (int i = 0; i < graph->count; i++) {
-        if (roles[i].f32 || is_requantized(&roles[i])) {
+        if (roles[i].f32 || is_requantized(&roles[i]) || qb_spec_is_dynamic(roles[i].activations)) {
             return true;
         }
     }
@@ -277,7 +334,7 @@ enum qb_status qb_roles_plan(const struct qb_graph *graph, const struct qb_schem
                                     .weights = &scheme->weights,
                                     .activations = &scheme->activations};
     }
-    const enum qb_status status = take_exceptions(graph, scheme, shape, roles, err);
+    enum qb_status status = take_exceptions(graph, scheme, shape, roles, err);
     if (status != QB_OK) {
         free(shape);
         return status;
@@ -311,12 +368,13 @@ enum qb_status qb_roles_plan(const struct qb_graph *graph, const struct qb_schem
     }
     if (any_float(graph, roles)) {
         spread_floats(graph, shape, roles);
+        status = check_dynamic_readers(graph, scheme, shape, roles, err);
     }
     for (int i = 0; i < graph->count; i++) {
         roles[i].joins = roles[i].joins && !roles[i].f32;
     }
     free(shape);
-    return QB_OK;
+    return status;
 }
 
 int qb_role_layer(const struct qb_graph *graph, const struct qb_role *roles, const char *name, bool fused_add)

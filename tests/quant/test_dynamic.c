@@ -290,11 +290,21 @@ static void refused(void **state)
     bad.layers = conv;
     bad.layer_count = 1;
     struct qb_graph *const g = qbt_resnet8();
-    const struct qb_qparams_table table = qbt_numbered_qparams(g, &bad);
-    struct qb_qgraph *q;
-    qbt_error(qb_quantize(g, &bad, &table, "", &q, &err), QB_EINPUT, &err,
-              "tensor \"input\" has no scale before run time (observer \"dynamic\"), but an integer layer "
-              "reads it");
+    struct qb_calibration *c;
+    qbt_error(
+        qb_calibration_create(g, &bad, &c, &err), QB_EINPUT, &err,
+        "fbgemm.yaml: activations: tensor \"input\" has no scale before run time (observer \"dynamic\"), but "
+        "the integer layer \"conv\" reads it");
+    /* The same for a layer's own block: before anything is calibrated, and with its line. */
+    static const struct qb_exception add[] = {
+        {.layer = "add", .name = "", .activations = &at_run_time, .line = 9}};
+    bad = qbt_fbgemm();
+    bad.layers = add;
+    bad.layer_count = 1;
+    qbt_error(
+        qb_calibration_create(g, &bad, &c, &err), QB_EINPUT, &err,
+        "fbgemm.yaml:9: layers.add: tensor \"add\" has no scale before run time (observer \"dynamic\"), but "
+        "the integer layer \"conv_3\" reads it");
     qb_arena_destroy(g->arena);
 }
 

@@ -164,6 +164,14 @@ static void test_refused(void **state)
     m.layers[0] = (struct qb_exception){.layer = "relu", .name = "", .weights = &spec};
     qbt_error(qb_calibration_create(g, &m.scheme, &c, &err), QB_EINPUT, &err,
               "fbgemm.yaml: layers: \"relu\" is no layer with scales of its own");
+    /* Weights of an addition: its own block is a mistake, another scheme's just has one. */
+    spec.line = 8;
+    m.layers[0] = (struct qb_exception){.layer = "add", .name = "", .weights = &spec};
+    qbt_error(qb_calibration_create(g, &m.scheme, &c, &err), QB_EINPUT, &err,
+              "fbgemm.yaml:8: layers.add.weights: an addition has no weights; leave the block out");
+    m.layers[0].name = "other";
+    qbt_ok(qb_calibration_create(g, &m.scheme, &c, &err), &err);
+    qb_calibration_free(c);
     /* Blocks are checked as those of the scheme are: another one's under its own file, a layer's own under
      * its name. */
     spec.observer = "unheard_of";
