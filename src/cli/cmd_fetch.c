@@ -1,4 +1,4 @@
-/* qbench fetch cifar10: brings the data set to the cache folder, or to --data-dir. */
+/* qbench fetch: brings the data set or the published weights to the cache folder, or to --data-dir. */
 #include "cli/cli.h"
 
 #include <stdio.h>
@@ -10,13 +10,22 @@
 #include "data/dataset.h"
 #include "data/fetch.h"
 
+static const struct what {
+    const char *name;
+    enum qb_status (*fetch)(const char *dir, const struct qb_progress *progress,
+                            void (*log)(void *ctx, const char *line), void *log_ctx, struct qb_error *err);
+} whats[] = {{"cifar10", qb_fetch_cifar10}, {"mlperf-tiny", qb_fetch_mlperf_tiny}};
+
 struct options {
-    const char *what, *dir;
+    const struct what *what;
+    const char *dir;
 };
 
 static const struct argp_option option_list[] = {
     {"data-dir", 'd', "DIR", 0,
-     "put the files here (default: $QB_CACHE_DIR, $XDG_CACHE_HOME/qbench or ~/.cache/qbench)", 0},
+     "put the files here (default: cifar10 or mlperf-tiny in $QB_CACHE_DIR, $XDG_CACHE_HOME/qbench or "
+     "~/.cache/qbench)",
+     0},
     {0},
 };
 
@@ -26,14 +35,20 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     switch (key) {
     case 'd': o->dir = arg; return 0;
     case ARGP_KEY_ARG:
-        if (o->what || strcmp(arg, "cifar10") != 0) {
-            argp_error(state, "\"%s\" is not a known data set; known: cifar10", arg);
+        if (o->what) {
+            argp_error(state, "\"%s\": one thing at a time", arg);
         }
-        o->what = arg;
+        for (size_t i = 0; i < sizeof whats / sizeof *whats; i++) {
+            if (strcmp(arg, whats[i].name) == 0) {
+                o->what = &whats[i];
+                return 0;
+            }
+        }
+        argp_error(state, "\"%s\" is not known; known: cifar10, mlperf-tiny", arg);
         return 0;
     case ARGP_KEY_END:
         if (!o->what) {
-            argp_error(state, "name the data set: cifar10");
+            argp_error(state, "name what to fetch: cifar10 or mlperf-tiny");
         }
         return 0;
     default: return ARGP_ERR_UNKNOWN;
@@ -81,22 +96,25 @@ int cmd_fetch(int argc, char **argv)
     static const struct argp argp = {
         option_list,
         parse,
-        "cifar10",
-        "Downloads CIFAR-10 (about 140 to 170 MB), checks it and keeps it in the cache folder. "
-        "Repeating it only checks.",
+        "cifar10|mlperf-tiny",
+        "Downloads CIFAR-10 (about 140 to 170 MB), or the weights that MLPerf Tiny publishes for this "
+        "network "
+        "and its list of calibration images (1.5 MB), checks them and keeps them in the cache folder. "
+        "Repeating it only checks. Models are looked for in the cache folder too: "
+        "mlperf-tiny/pretrainedResnet.h5.",
         NULL,
         NULL,
         NULL};
     struct options o = {0};
     cli_parse(&argp, argc, argv, &o);
     struct qb_error err = {0};
-    char *const dir = o.dir ? strdup(o.dir) : qb_data_cache_dir();
+    char *const dir = o.dir ? strdup(o.dir) : qb_cache_dir(o.what->name);
     if (!dir) {
         qb_fail(&err, QB_EINPUT, "no cache folder: set QB_CACHE_DIR or HOME, or give --data-dir");
         return cli_error(&err);
     }
     const struct qb_progress progress = {draw, NULL};
-    const enum qb_status status = qb_fetch_cifar10(dir, &progress, log_line, NULL, &err);
+    const enum qb_status status = o.what->fetch(dir, &progress, log_line, NULL, &err);
     if (isatty(STDERR_FILENO)) {
         fputs("\r\033[K", stderr);
     }

@@ -2,12 +2,14 @@
 #include "cli/share.h"
 
 #include <limits.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "base/file.h"
+#include "data/dataset.h"
 
 const char *share_dir(void)
 {
@@ -49,26 +51,13 @@ const char *const *share_scheme_dirs(void)
     return list;
 }
 
-enum qb_status share_resolve(const char *what, const char *path, char **out, struct qb_error *err)
+static enum qb_status look_in_share(const char *path, char **out, struct qb_error *err)
 {
-    char *found = NULL;
-    if (access(path, F_OK) == 0) {
-        found = strdup(path);
-        if (!found) {
-            return qb_fail_memory(err, strlen(path));
-        }
-        *out = found;
-        return QB_OK;
-    }
+    static const char *const folders[] = {"", "configs/", "configs/"}, *const suffixes[] = {"", "", ".yaml"};
     const char *const dir = share_dir();
-    static const char *const forms[] = {"%s/%s", "%s/configs/%s", "%s/configs/%s.yaml"};
-    for (size_t i = 0; dir && path[0] != '/' && i < sizeof forms / sizeof forms[0]; i++) {
+    for (size_t i = 0; dir && i < sizeof folders / sizeof *folders; i++) {
         char *candidate = NULL;
-#pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Wformat-nonliteral"
-        const int length = asprintf(&candidate, forms[i], dir, path);
-#pragma GCC diagnostic pop
-        if (length < 0) {
+        if (asprintf(&candidate, "%s/%s%s%s", dir, folders[i], path, suffixes[i]) < 0) {
             return qb_fail_memory(err, strlen(path));
         }
         if (qb_is_file(candidate)) {
@@ -77,7 +66,41 @@ enum qb_status share_resolve(const char *what, const char *path, char **out, str
         }
         free(candidate);
     }
-    return qb_fail(err, QB_ENOTFOUND, "%s \"%s\" does not exist%s%s%s", what, path,
-                   dir && path[0] != '/' ? " (nor under " : "", dir && path[0] != '/' ? dir : "",
-                   dir && path[0] != '/' ? ")" : "");
+    return QB_ENOTFOUND;
+}
+
+static enum qb_status look_in_cache(const char *path, char **out, struct qb_error *err)
+{
+    char *const candidate = qb_cache_dir(path);
+    if (!candidate) {
+        return qb_fail_memory(err, strlen(path));
+    }
+    if (!qb_is_file(candidate)) {
+        free(candidate);
+        return QB_ENOTFOUND;
+    }
+    *out = candidate;
+    return QB_OK;
+}
+
+enum qb_status share_resolve(const char *what, const char *path, char **out, struct qb_error *err)
+{
+    if (access(path, F_OK) == 0) {
+        *out = strdup(path);
+        return *out ? QB_OK : qb_fail_memory(err, strlen(path));
+    }
+    if (path[0] == '/') {
+        return qb_fail(err, QB_ENOTFOUND, "%s \"%s\" does not exist", what, path);
+    }
+    enum qb_status status = look_in_share(path, out, err);
+    if (status == QB_ENOTFOUND) {
+        status = look_in_cache(path, out, err);
+    }
+    if (status != QB_ENOTFOUND) {
+        return status;
+    }
+    const bool published = strncmp(path, "mlperf-tiny/", strlen("mlperf-tiny/")) == 0;
+    return qb_fail(err, QB_ENOTFOUND, "%s \"%s\" does not exist%s%s%s%s", what, path,
+                   share_dir() ? " (nor under " : "", share_dir() ? share_dir() : "", share_dir() ? ")" : "",
+                   published ? "; `qbench fetch mlperf-tiny` brings it" : "");
 }

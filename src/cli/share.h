@@ -1,4 +1,5 @@
-/* Where configs and models are found: the user's path first, then the folder that came with the program. */
+/* Where configs and models are found: the user's path first, then the folder that came with the program, then
+ * what `qbench fetch` brought. */
 #ifndef QB_CLI_SHARE_H
 #define QB_CLI_SHARE_H
 
@@ -12,7 +13,8 @@ const char *share_dir(void);
 const char *const *share_scheme_dirs(void);
 
 /* Resolves a path as written: itself when it exists, else under share_dir() (for experiments also
- * "configs/NAME.yaml" of a bare NAME). malloc'd. QB_ENOTFOUND names `what` and the path. */
+ * "configs/NAME.yaml" of a bare NAME), else in the cache folder. malloc'd. QB_ENOTFOUND names `what` and the
+ * path. */
 enum qb_status share_resolve(const char *what, const char *path, char **out, struct qb_error *err);
 
 #endif

@@ -81,23 +81,23 @@ static enum qb_status no_data_in(const char *dir, struct qb_error *err)
                    dir);
 }
 
-char *qb_data_cache_dir(void)
+char *qb_cache_dir(const char *name)
 {
     char *path = NULL;
     const char *base = getenv("QB_CACHE_DIR");
     int length = -1;
     if (base && *base) {
-        length = asprintf(&path, "%s/cifar10", base);
+        length = asprintf(&path, "%s/%s", base, name);
     } else if ((base = getenv("XDG_CACHE_HOME")) &&
                *base == '/') { /* the XDG rule: a relative path is ignored */
-        length = asprintf(&path, "%s/qbench/cifar10", base);
+        length = asprintf(&path, "%s/qbench/%s", base, name);
     } else {
         base = getenv("HOME");
         if (!base || !*base) {
             const struct passwd *const user = getpwuid(getuid());
             base = user ? user->pw_dir : ".";
         }
-        length = asprintf(&path, "%s/.cache/qbench/cifar10", base);
+        length = asprintf(&path, "%s/.cache/qbench/%s", base, name);
     }
     return length < 0 ? NULL : path;
 }
@@ -117,7 +117,7 @@ enum qb_status qb_data_locate(const char *dir, char **out, struct qb_error *err)
     }
     /* Places nobody named count only when they are complete: an interrupted fetch must read as "not there".
      */
-    char *const cache = qb_data_cache_dir();
+    char *const cache = qb_cache_dir("cifar10");
     if (!cache) {
         return qb_fail_memory(err, 0);
     }

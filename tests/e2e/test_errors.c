@@ -115,6 +115,9 @@ static void models(void **state)
     e2e_expect_error(NULL, 2, "cut.onnx", "inspect --model cut.onnx");
     e2e_expect_error(NULL, 2, "cut.onnx", "quantize --model cut.onnx --scheme fbgemm --output q.onnx");
     e2e_expect_error(NULL, 2, "gone.onnx", "evaluate --model gone.onnx");
+    e2e_expect_error(NULL, 2, "\"mlperf-tiny/none.h5\" does not exist (nor under ",
+                     "evaluate --model mlperf-tiny/none.h5");
+    e2e_expect_error(NULL, 2, "`qbench fetch mlperf-tiny` brings it", "evaluate --model mlperf-tiny/none.h5");
     copy_part(good, e2e_path("cut.onnx"), 0);
     e2e_expect_error(NULL, 2, "cut.onnx", "evaluate --model cut.onnx");
     unlink(e2e_path("cut.onnx"));
@@ -148,6 +151,25 @@ static void images_of_another_size(void **state)
     e2e_expect_error(NULL, 2, needle, "sensitivity --model large.onnx --scheme fbgemm");
     e2e_expect_error(NULL, 2, "large.onnx: the network takes", "run quick --model large.onnx");
     unlink(e2e_path("large.onnx"));
+    assert_int_equal(e2e_entries(), 0);
+}
+
+/* What `qbench fetch` brought is found from any folder. */
+static void models_of_the_cache_folder(void **state)
+{
+    (void)state;
+    struct qb_error err = {0};
+    qbt_ok(qb_make_dirs(e2e_path("cache/mlperf-tiny"), &err), &err);
+    copy_part(qbt_source("models/resnet8.onnx"), e2e_path("cache/mlperf-tiny/m.onnx"), SIZE_MAX);
+    char environment[4096];
+    snprintf(environment, sizeof environment, "QB_CACHE_DIR=%s", e2e_path("cache"));
+    struct e2e_result r = e2e_run(environment, "inspect --model mlperf-tiny/m.onnx");
+    assert_int_equal(r.code, 0);
+    e2e_free(&r);
+    e2e_expect_error(NULL, 2, "\"mlperf-tiny/m.onnx\" does not exist", "inspect --model mlperf-tiny/m.onnx");
+    unlink(e2e_path("cache/mlperf-tiny/m.onnx"));
+    rmdir(e2e_path("cache/mlperf-tiny"));
+    rmdir(e2e_path("cache"));
     assert_int_equal(e2e_entries(), 0);
 }
 
@@ -195,6 +217,7 @@ int main(void)
         cmocka_unit_test(output_that_nobody_takes),
         cmocka_unit_test(models),
         cmocka_unit_test(images_of_another_size),
+        cmocka_unit_test(models_of_the_cache_folder),
         cmocka_unit_test(data_and_choices),
         cmocka_unit_test(output_that_cannot_be_written),
     };
