@@ -6,19 +6,9 @@
 #include "kernels/tail.h"
 
 #include "kernels/tail_ref.h"
+#include "kernels/tail_search.h"
 
 enum { NEAR = 3, OFFSETS = 9 };
-
-static float moved(float x, int ulps)
-{
-    for (int i = 0; i < ulps; i++) {
-        x = nextafterf(x, INFINITY);
-    }
-    for (int i = 0; i > ulps; i--) {
-        x = nextafterf(x, -INFINITY);
-    }
-    return x;
-}
 
 static bool same_codes(const struct qb_tail *t)
 {
@@ -37,7 +27,6 @@ static bool same_codes(const struct qb_tail *t)
 
 void qb_tail_quicken(struct qb_tail *tail)
 {
-    static const int step[NEAR] = {0, 1, -1};
     struct qb_tail t = *tail;
     const float conv = (float)((double)t.conv_scale * t.dst_inverse),
                 res = (float)((double)t.res_scale * t.dst_inverse);
@@ -46,10 +35,9 @@ void qb_tail_quicken(struct qb_tail *tail)
     const double offset = (t.res_offset - zero) * t.dst_inverse;
     for (int i = 0; i < OFFSETS; i++) {
         for (int n = 0; n < NEAR * NEAR; n++) {
-            const double nudge = (double)((i + 1) / 2) * (i % 2 ? 1.0 : -1.0) * 0x1p-20;
-            t.quick_conv = moved(conv, step[n % NEAR]);
-            t.quick_res = moved(res, step[n / NEAR]);
-            t.quick_offset = (float)(offset + nudge);
+            t.quick_conv = qb_moved(conv, qb_outwards(n % NEAR));
+            t.quick_res = qb_moved(res, qb_outwards(n / NEAR));
+            t.quick_offset = (float)(offset + qb_outwards(i) * 0x1p-20);
             if (same_codes(&t)) {
                 t.quick = true;
                 *tail = t;
