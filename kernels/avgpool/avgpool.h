@@ -7,9 +7,8 @@
  *   floats: v = sum of scale * (float)(q - zero) as floats, row after row
  *           dst = sat(rne((v / count) / dst_scale + offset) + zero_point)
  *
- * A pixel is `step` bytes, the first 16 * blocks of
- * which are read or written, nothing else. Sums fit int32; |sum - minus| * inverse stays below 2^30. No
- * overlap. */
+ * A pixel is `step` bytes, the first 16 * blocks of which are read or written, nothing else. Sums fit int32;
+ * |sum - minus| * inverse stays below 2^30. No overlap. */
 #ifndef QB_KERNELS_AVGPOOL_H
 #define QB_KERNELS_AVGPOOL_H
 

@@ -1,7 +1,7 @@
 /* Convolution: u8 src (NHWC, in a frame of zero points) x s8 wei -> int32, exact -> tail -> u8 dst (NHWC).
  *
- *   acc[y][x][k] = sum over i, j, c of (src[y * stride_h + i - pad_t][x * stride_w + j - pad_l][c] - zx) *
- * (wei[k][c][i][j] - zw[k])
+ *   acc[y][x][k] = sum over i, j, c of (src[y * stride_h + i - pad_t][x * stride_w + j - pad_l][c] - zx)
+ *                                      * (wei[k][c][i][j] - zw[k])
  *
  * modulo 2^32 in every order; the caller guarantees that it fits. Any kernel size, stride, padding and
  * channel count. A fully connected layer is a convolution whose kernel is as large as its source.
@@ -10,9 +10,9 @@
  * window reaches is there, those outside 0..src_h-1 and 0..src_w-1 hold the code zx in all ic channels. ic
  * rounded up to 4 bytes of a pixel are read, the bytes beyond ic are ignored; so are bytes between the first
  * and the last of these that belong to no such pixel, which may be read too, and QB_CONV_EXTRA bytes behind
- * the last. Nothing else is read. dst: 16 * qb_blocks(oc) bytes of each pixel are written, those beyond oc hold nothing of meaning; nothing else is
- * written. res, read where tail.residual says so, is shaped like dst; it must not overlap dst. No alignment
- * is needed; rows and pixels at multiples of 64 bytes are fastest.
+ * the last. Nothing else is read. dst: 16 * qb_blocks(oc) bytes of each pixel are written, those beyond oc
+ * hold nothing of meaning; nothing else is written. res, read where tail.residual says so, is shaped like
+ * dst; it must not overlap dst. No alignment is needed; rows and pixels at multiples of 64 bytes are fastest.
  *
  * Life: fill in struct qb_conv, pack once into packed_bytes() bytes (64-byte aligned), run as often as wanted
  * with scratch_bytes() bytes (64-byte aligned) of one's own. conv and packed are only read: threads share

@@ -13,14 +13,20 @@ static void flatten(char *text)
     }
 }
 
+enum qb_status qb_vfail(struct qb_error *err, enum qb_status status, const char *format, va_list args)
+{
+    vsnprintf(err->text, sizeof err->text, format, args);
+    flatten(err->text);
+    err->status = status;
+    return status;
+}
+
 enum qb_status qb_fail(struct qb_error *err, enum qb_status status, const char *format, ...)
 {
     va_list args;
     va_start(args, format);
-    vsnprintf(err->text, sizeof err->text, format, args);
+    qb_vfail(err, status, format, args);
     va_end(args);
-    flatten(err->text);
-    err->status = status;
     return status;
 }
 

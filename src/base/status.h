@@ -30,6 +30,9 @@ struct qb_error {
 enum qb_status qb_fail(struct qb_error *err, enum qb_status status, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
+enum qb_status qb_vfail(struct qb_error *err, enum qb_status status, const char *format, va_list args)
+    __attribute__((format(printf, 3, 0)));
+
 /* Puts "prefix: " in front of the text that err holds; returns err->status. */
 enum qb_status qb_fail_prefix(struct qb_error *err, const char *format, ...)
     __attribute__((format(printf, 2, 3)));

@@ -2,7 +2,6 @@
 #include "model/graph.h"
 
 #include <stdarg.h>
-#include <stdio.h>
 #include <string.h>
 
 #include "model/graph_build.h"
@@ -131,9 +130,8 @@ enum qb_status qb_fail_node(struct qb_error *err, enum qb_status status, const s
 {
     va_list args;
     va_start(args, format);
-    vsnprintf(err->text, sizeof err->text, format, args);
+    qb_vfail(err, status, format, args);
     va_end(args);
-    err->status = status;
     return qb_fail_prefix(err, "node '%.200s' (%.60s)", node->source_name ? node->source_name : node->name,
                           node->source_type ? node->source_type : qb_op_name(node->op));
 }

@@ -89,9 +89,8 @@ enum qb_status qb_onnx_fail(const struct onnx_op *op, struct qb_error *err, enum
 {
     va_list args;
     va_start(args, format);
-    vsnprintf(err->text, sizeof err->text, format, args);
+    qb_vfail(err, status, format, args);
     va_end(args);
-    err->status = status;
     return qb_fail_prefix(err, "node '%.200s' (%.60s)", op->name, op->type);
 }
 

@@ -5,7 +5,6 @@
 
 #include <math.h>
 #include <stdarg.h>
-#include <stdio.h>
 #include <string.h>
 
 #include "model/tflite_import.h"
@@ -17,9 +16,8 @@ enum qb_status qb_tflite_fail(const struct tflite_op *op, struct qb_error *err, 
 {
     va_list args;
     va_start(args, format);
-    vsnprintf(err->text, sizeof err->text, format, args);
+    qb_vfail(err, status, format, args);
     va_end(args);
-    err->status = status;
     return qb_fail_prefix(err, "operator %zu '%.200s' (%.60s)", op->number, op->name, op->file.name);
 }
 

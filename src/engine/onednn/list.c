@@ -3,7 +3,6 @@
 
 #include <omp.h>
 #include <stdarg.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -28,12 +27,10 @@ struct qb_dnnl_object {
 enum qb_status qb_dnnl_list_fail(struct qb_dnnl_list *list, enum qb_status status, const char *format, ...)
 {
     if (list->status == QB_OK) {
-        char text[sizeof list->err.text];
         va_list args;
         va_start(args, format);
-        vsnprintf(text, sizeof text, format, args);
+        list->status = qb_vfail(&list->err, status, format, args);
         va_end(args);
-        list->status = qb_fail(&list->err, status, "%s", text);
     }
     return list->status;
 }

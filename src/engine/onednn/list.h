@@ -19,7 +19,7 @@
 #include "base/arena.h"
 #include "engine/engine.h"
 
-enum { QB_DNNL_MAX_ARGS = 12, QB_DNNL_MAX_DIMS = 4 };
+enum { QB_DNNL_MAX_ARGS = 12 };
 
 /* Our own code on units begin..end-1 of the batch; what a unit is (pixel, row, element, image) is the step's
  * choice. */
