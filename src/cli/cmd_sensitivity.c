@@ -5,12 +5,15 @@
 #include <string.h>
 
 #include "base/file.h"
-#include "cli/pair.h"
+#include "cli/trace_image.h"
 #include "report/sensitivity_view.h"
+
+enum { OPT_TRACE = 256 };
 
 struct options {
     struct calibration_options calibration;
-    const char *model, *scheme, *output;
+    const char *model, *scheme, *output, *image;
+    const char *of_table; /* an option given that only shapes the table, or NULL */
     size_t images;
     int threads;
     enum qb_report_format format;
@@ -23,12 +26,17 @@ static const struct argp_option option_list[] = {
     {"threads", 't', "N", 0, "threads (default: all CPUs)", 0},
     {"format", 'f', "FORMAT", 0, "text (default), md, csv, json or svg", 0},
     {"output", 'o', "FILE", 0, "write to a file instead of standard output", 0},
+    {"trace", OPT_TRACE, "N|FILE", 0,
+     "in place of the table, every tensor of one image (the index of a test image, or a .npy file, uint8 "
+     "[h, w, c]) in the new folder --output, as `qbench trace` writes it",
+     0},
     {0},
 };
 
 static error_t parse(int key, char *arg, struct argp_state *state)
 {
     struct options *const o = state->input;
+    o->of_table = key == 'n' ? "--images" : key == 't' ? "--threads" : key == 'f' ? "--format" : o->of_table;
     switch (key) {
     case ARGP_KEY_INIT: state->child_inputs[0] = &o->calibration; return 0;
     case 'm': o->model = arg; return 0;
@@ -36,6 +44,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     case 'n': o->images = (size_t)cli_number(state, "--images", arg, 1, 10000); return 0;
     case 't': o->threads = (int)cli_number(state, "--threads", arg, 1, 1024); return 0;
     case 'o': o->output = arg; return 0;
+    case OPT_TRACE: o->image = arg; return 0;
     case 'f':
         if (!qb_report_format_parse(arg, &o->format) || o->format == QB_REPORT_HTML) {
             argp_error(state, "--format: \"%s\" is not one of text, md, csv, json, svg", arg);
@@ -45,6 +54,12 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     case ARGP_KEY_END:
         if (!o->model || !o->scheme) {
             argp_error(state, "--model and --scheme are required");
+        }
+        if (o->image && !o->output) {
+            argp_error(state, "--trace needs --output, the folder to make");
+        }
+        if (o->image && o->of_table) {
+            argp_error(state, "%s shapes the table, which --trace does not make", o->of_table);
         }
         return 0;
     default: return ARGP_ERR_UNKNOWN;
@@ -81,7 +96,11 @@ static enum qb_status sensitivity(const struct options *o, struct qb_error *err)
     struct pair pair = {0};
     enum qb_status status = pair_make(o->model, o->scheme, &o->calibration, &pair, err);
     if (status == QB_OK) {
-        status = study(o, pair.graph, pair.qgraph, err);
+        status =
+            o->image
+                ? trace_image(&(struct trace_request){o->model, o->image, o->output, o->calibration.data_dir},
+                              &pair, err)
+                : study(o, pair.graph, pair.qgraph, err);
     }
     pair_free(&pair);
     return status;

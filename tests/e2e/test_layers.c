@@ -156,6 +156,23 @@ static void trace(void **state)
     }
     assert_int_equal(r.code, 0);
     e2e_free(&r);
+    /* And by the other command. */
+    snprintf(args, sizeof args,
+             "sensitivity --model %s --scheme onednn --samples-per-class 10 --trace 7 --output two", model());
+    r = good(args);
+    assert_non_null(strstr(r.out, "two: 15 tensors of the integer network, 22 of the float network; "));
+    e2e_free(&r);
+    r = e2e_shell(NULL, "diff -r one two && rm -r two");
+    assert_int_equal(r.code, 0);
+    e2e_free(&r);
+    r = e2e_run(NULL, "sensitivity --model x --scheme onednn --trace 7");
+    assert_int_equal(r.code, 2);
+    assert_non_null(strstr(r.err, "--trace needs --output, the folder to make"));
+    e2e_free(&r);
+    r = e2e_run(NULL, "sensitivity --model x --scheme onednn --trace 7 --format md --output two");
+    assert_int_equal(r.code, 2);
+    assert_non_null(strstr(r.err, "--format shapes the table, which --trace does not make"));
+    e2e_free(&r);
     r = good("trace --model q.onnx --image one/image.npy --accumulate maddubs --output two");
     assert_non_null(strstr(r.out, "two: 15 tensors of the integer network; image one/image.npy, "));
     e2e_free(&r);
