@@ -1,7 +1,6 @@
-/* Making and running the plan: see plan.h. */
+/* Making the plan, step by step: see plan.h. Where tensors lie is plan_layout.c, running is plan_run.c. */
 #include "engine/native/plan.h"
 
-#include <stdio.h>
 #include <string.h>
 
 #include "engine/native/fixed.h"
@@ -16,109 +15,6 @@ void *qb_native_array(struct qb_arena *arena, size_t count, size_t size, struct 
         qb_fail_memory(err, __builtin_mul_overflow(count, size, &bytes) ? SIZE_MAX : bytes);
     }
     return array;
-}
-
-static size_t round_up(size_t bytes, size_t to)
-{
-    return (bytes + to - 1) / to * to;
-}
-
-/* Pixels of padding that the readers of a tensor want. */
-struct frame {
-    int t, l, b, r;
-    bool blocks; /* read by a kernel that works on 16 channels at a time */
-};
-
-static int larger(int a, int b)
-{
-    return a > b ? a : b;
-}
-
-static void widen_frame(struct frame *f, const struct qb_qnode *reader)
-{
-    if (reader->op == QB_QOP_CONV) {
-        f->t = larger(f->t, reader->pad_t);
-        f->l = larger(f->l, reader->pad_l);
-        f->b = larger(f->b, reader->pad_b);
-        f->r = larger(f->r, reader->pad_r);
-    } else if (reader->op != QB_QOP_DENSE) {
-        f->blocks = true;
-    }
-}
-
-/* Rows start at multiples of 64; the margin left of a row is also the one right of the row above. The checks
- * of engine/check.c keep all this far below the range of size_t and int32. */
-static void lay_out(struct qb_native_tensor *t, const struct qb_qnode *n, struct frame f, size_t *end)
-{
-    if (n->f32) {
-        t->used = true;
-        t->shape = n->dst;
-        t->step = (size_t)n->dst.c * sizeof(float);
-        t->pitch = (size_t)n->dst.w * t->step;
-        t->bytes = round_up((size_t)n->dst.h * t->pitch, 64);
-        t->offset = *end;
-        *end += t->bytes;
-        return;
-    }
-    const size_t unit = n->op == QB_QOP_INPUT && !f.blocks ? 4 : QB_BLOCK;
-    t->used = true;
-    t->shape = n->dst;
-    t->zero_point = (uint8_t)n->q.zero_point;
-    t->step = round_up((size_t)n->dst.c, unit);
-    const size_t margin = round_up((size_t)larger(f.l, f.r) * t->step, 64);
-    t->pitch = round_up(margin + (size_t)n->dst.w * t->step, 64);
-    t->origin = (size_t)f.t * t->pitch + margin;
-    t->bytes = (size_t)(f.t + n->dst.h + f.b) * t->pitch + margin;
-    t->offset = *end;
-    *end += t->bytes;
-}
-
-/* One row of equal pixels, as long as the longest row of a reader, which repeats it. */
-static void lay_out_constant(const struct qb_qgraph *graph, int node, struct qb_native_tensor *t, size_t *end)
-{
-    const struct qb_qnode *const n = &graph->nodes[node];
-    int width = 1;
-    for (int i = node + 1; i < graph->count; i++) {
-        if (qb_qnode_sources(&graph->nodes[i]) == 2 && graph->nodes[i].src[1] == node) {
-            width = larger(width, graph->nodes[i].dst.w);
-        }
-    }
-    *t = (struct qb_native_tensor){.used = true,
-                                   .shape = n->dst,
-                                   .zero_point = (uint8_t)n->q.zero_point,
-                                   .step = round_up((size_t)n->dst.c, QB_BLOCK),
-                                   .offset = *end};
-    t->bytes = round_up((size_t)width * t->step, 64);
-    *end += t->bytes;
-}
-
-static enum qb_status make_tensors(struct qb_native_maker *m, struct qb_error *err)
-{
-    const struct qb_qgraph *const graph = m->graph;
-    struct frame *const frames = qb_native_array(m->arena, (size_t)graph->count, sizeof *frames, err);
-    if (!frames) {
-        return err->status;
-    }
-    for (int i = 0; i < graph->count; i++) {
-        const struct qb_qnode *const n = &graph->nodes[i];
-        const int sources = qb_qnode_sources(n);
-        if (sources > 0) {
-            widen_frame(&frames[n->src[0]], n);
-        }
-        if (sources > 1) {
-            frames[n->src[1]].blocks = true;
-        }
-    }
-    size_t end = 0;
-    for (int i = 0; i < graph->count; i++) {
-        if (graph->nodes[i].op == QB_QOP_CONSTANT) {
-            lay_out_constant(graph, i, &m->plan->tensors[i], &end);
-        } else if (!m->fusions[i].absorbed) {
-            lay_out(&m->plan->tensors[i], &graph->nodes[i], frames[i], &end);
-        }
-    }
-    m->plan->scratch = round_up(end + QB_CONV_EXTRA, 64);
-    return QB_OK;
 }
 
 /* The codes that a tensor can have. */
@@ -410,7 +306,7 @@ enum qb_status qb_native_plan_make(const struct qb_qgraph *graph, enum qb_isa is
     }
     qb_native_fuse(graph, fuse, readers, fusions);
     struct qb_native_maker maker = {.graph = graph, .fusions = fusions, .arena = arena, .plan = &plan};
-    QB_TRY(make_tensors(&maker, err));
+    QB_TRY(qb_native_lay_out(&maker, err));
     for (int i = 0; i < graph->count; i++) {
         if (!fusions[i].absorbed && graph->nodes[i].op != QB_QOP_CONSTANT) {
             QB_TRY(make_step(&maker, i, &plan.steps[plan.count], err));
@@ -433,113 +329,5 @@ enum qb_status qb_native_plan_make(const struct qb_qgraph *graph, enum qb_isa is
 
 size_t qb_native_plan_bytes(const struct qb_native_plan *plan)
 {
-    return round_up(plan->scratch + plan->scratch_bytes, 64);
-}
-
-void qb_native_plan_prepare(const struct qb_native_plan *plan, uint8_t *workspace)
-{
-    for (int i = 0; i < plan->graph->count; i++) {
-        const struct qb_native_tensor *const t = &plan->tensors[i];
-        if (t->used) {
-            memset(workspace + t->offset, t->zero_point, t->bytes);
-        }
-        for (size_t at = 0; plan->graph->nodes[i].op == QB_QOP_CONSTANT && at + t->step <= t->bytes;
-             at += t->step) {
-            memcpy(workspace + t->offset + at, plan->graph->nodes[i].codes, (size_t)t->shape.c);
-        }
-    }
-}
-
-void qb_native_plan_step(const struct qb_native_plan *plan, const struct qb_native_step *s,
-                         uint8_t *workspace, uint8_t *scratch, const uint8_t *image)
-{
-    const struct qb_native_tensor *const dst = &plan->tensors[s->node];
-    const struct qb_native_tensor *const a = s->src[0] >= 0 ? &plan->tensors[s->src[0]] : NULL,
-                                         *const b = s->src[1] >= 0 ? &plan->tensors[s->src[1]] : NULL;
-    uint8_t *const to = workspace + s->to;
-    const uint8_t *const from = workspace + s->from[0], *const second = b ? workspace + s->from[1] : NULL;
-    const size_t rows = (size_t)s->rows, bytes = (size_t)dst->shape.w * dst->step;
-    if (s->floats) {
-        qb_native_run_floats(plan, s, workspace, image);
-        return;
-    }
-    switch (s->op) {
-    case QB_QOP_INPUT:
-        ((const struct qb_quantize_impl *)s->run)
-            ->run(s->args, image + s->image, s->rows, dst->shape.w, dst->shape.c, to, dst->step, dst->pitch);
-        break;
-    case QB_QOP_CONV:
-    case QB_QOP_DENSE: {
-        const struct qb_conv_impl *const conv = s->run;
-        if (s->chain) {
-            conv->run_chained(s->args, s->packed, from, second, to, scratch, s->chain);
-        } else {
-            conv->run(s->args, s->packed, from, second, to, scratch);
-        }
-        break;
-    }
-    case QB_QOP_ADD:
-        ((const struct qb_add_impl *)s->run)
-            ->run(s->args, rows, bytes, from, a->pitch, second, b->pitch, to, dst->pitch);
-        break;
-    case QB_QOP_MUL:
-        ((const struct qb_mul_impl *)s->run)
-            ->run(s->args, rows, bytes, from, a->pitch, second, b->pitch, to, dst->pitch);
-        break;
-    case QB_QOP_RELU:
-    case QB_QOP_QUANTIZE:
-        if (s->packed) {
-            ((const struct qb_recode_impl *)s->run)
-                ->run(s->packed, rows, bytes, from, a->pitch, to, dst->pitch);
-            break;
-        }
-        ((const struct qb_relu_impl *)s->run)
-            ->run(*(const struct qb_limits *)s->args, rows, bytes, from, a->pitch, to, dst->pitch);
-        break;
-    case QB_QOP_AVGPOOL: ((const struct qb_avgpool_impl *)s->run)->run(s->args, from, to); break;
-    case QB_QOP_CONSTANT:
-    case QB_QOP_DEQUANTIZE:
-    case QB_QOP_AFFINE: break;
-    }
-}
-
-void qb_native_plan_logits(const struct qb_native_plan *plan, const uint8_t *workspace, float *logits)
-{
-    const int last = qb_qgraph_logits(plan->graph);
-    const struct qb_native_tensor *const t = &plan->tensors[last];
-    const struct qb_qparams *const q = &plan->graph->nodes[last].q;
-    const uint8_t *row = workspace + t->offset + t->origin;
-    if (plan->graph->nodes[last].f32) {
-        memcpy(logits, row, (size_t)t->shape.h * t->pitch);
-        return;
-    }
-    for (int y = 0; y < t->shape.h; y++, row += t->pitch) {
-        for (size_t x = 0; x < (size_t)t->shape.w; x++) {
-            for (size_t k = 0; k < (size_t)t->shape.c; k++) {
-                *logits++ = qb_dequantize(q, row[x * t->step + k]);
-            }
-        }
-    }
-}
-
-void qb_native_plan_run(const struct qb_native_plan *plan, uint8_t *workspace, const uint8_t *image,
-                        float *logits)
-{
-    for (int i = 0; i < plan->count; i++) {
-        qb_native_plan_step(plan, &plan->steps[i], workspace, workspace + plan->scratch, image);
-    }
-    qb_native_plan_logits(plan, workspace, logits);
-}
-
-void qb_native_plan_tensor(const struct qb_native_plan *plan, const uint8_t *workspace, int node,
-                           uint8_t *out)
-{
-    const struct qb_native_tensor *const t = &plan->tensors[node];
-    const size_t channels = (size_t)t->shape.c * qb_qnode_element(&plan->graph->nodes[node]);
-    const uint8_t *row = workspace + t->offset + t->origin;
-    for (int y = 0; y < t->shape.h; y++, row += t->pitch) {
-        for (size_t x = 0; x < (size_t)t->shape.w; x++, out += channels) {
-            memcpy(out, row + x * t->step, channels);
-        }
-    }
+    return (plan->scratch + plan->scratch_bytes + 63) / 64 * 64;
 }

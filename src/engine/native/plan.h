@@ -78,13 +78,17 @@ void qb_native_plan_logits(const struct qb_native_plan *plan, const uint8_t *wor
 void qb_native_plan_tensor(const struct qb_native_plan *plan, const uint8_t *workspace, int node,
                            uint8_t *out);
 
-/* What plan.c and the makers of steps share. */
+/* What plan.c, the layout and the makers of steps share. */
 struct qb_native_maker {
     const struct qb_qgraph *graph;
     const struct qb_native_fusion *fusions;
     struct qb_arena *arena;
     struct qb_native_plan *plan;
 };
+/* Gives the tensors that are not fused away their places, and the plan the place of its scratch memory behind
+ * them (plan_layout.c). */
+enum qb_status qb_native_lay_out(struct qb_native_maker *maker, struct qb_error *err);
+/* The step of a CONV or DENSE, or of an addition in the tail of one (conv_step.c). */
 enum qb_status qb_native_make_conv(struct qb_native_maker *maker, int node, struct qb_native_step *step,
                                    struct qb_error *err);
 /* Steps in float (float_step.c). */
