@@ -85,6 +85,10 @@ enum qb_status run_children(struct run *run, int argc, char **argv, struct qb_er
 /* Scores every entry whose rows hold no accuracy, and stores the rows. */
 enum qb_status run_accuracy(struct run *run, struct qb_error *err);
 
+/* How many of the first images are compared, byte for byte: scored answers with the reference engine's, those
+ * of an engine to be timed with the scored ones. */
+size_t run_check_images(const struct run *run);
+
 /* For an entry whose accuracy came from the store: makes its integer graph and computes the first images'
  * outputs anew, checked as a scored entry's are, so that what is timed can be compared with them. */
 enum qb_status run_accuracy_head(struct run *run, struct run_entry *entry, struct qb_error *err);

@@ -10,10 +10,18 @@
 #include "cli/cli.h"
 #include "measure/stats.h"
 
+#define NATIVE "native"
+#define REFERENCE "reference"
+
 enum {
     SCORE_BATCH = 50,
-    CHECK_IMAGES = 64, /* compared with the reference engine, byte for byte */
+    CHECK_IMAGES = 64,
 };
+
+size_t run_check_images(const struct run *run)
+{
+    return run->images < CHECK_IMAGES ? run->images : CHECK_IMAGES;
+}
 
 /* One engine over the first images. */
 struct pass {
@@ -51,14 +59,19 @@ static void report(void *ctx, const char *what, uint64_t done, uint64_t total)
     qb_progress_report(&cli_progress, (*pass)->what, done, total);
 }
 
-static enum qb_status compute(const struct run *run, const struct pass *pass, struct qb_outputs *out,
-                              struct facts *facts, struct qb_error *err)
+static enum qb_status make_engine(const struct run *run, const struct pass *pass, struct qb_engine **out,
+                                  struct qb_error *err)
 {
     const struct qb_engine_options options = {
         .isa = pass->isa, .threads = pass->threads, .batch = SCORE_BATCH, .impl = pass->impl};
+    return qb_engine_create(pass->engine, pass->qgraph ? NULL : run->graph, pass->qgraph, &options, out, err);
+}
+
+static enum qb_status compute(const struct run *run, const struct pass *pass, struct qb_outputs *out,
+                              struct facts *facts, struct qb_error *err)
+{
     struct qb_engine *engine = NULL;
-    QB_TRY(qb_engine_create(pass->engine, pass->qgraph ? NULL : run->graph, pass->qgraph, &options, &engine,
-                            err));
+    QB_TRY(make_engine(run, pass, &engine, err));
     take_facts(engine, facts);
     const struct qb_progress progress = {report, &pass};
     const enum qb_status status = qb_outputs_compute(engine, &run->test, pass->images, &progress, out, err);
@@ -66,25 +79,37 @@ static enum qb_status compute(const struct run *run, const struct pass *pass, st
     return status;
 }
 
-/* The first `images` images by the engine, instruction set and threads of an entry. */
+/* The first `images` images by the engine and instruction set of an entry. The number of threads is the
+ * entry's where answers may depend on it; our own engines have all CPUs, and what they say of themselves they
+ * say with the entry's. */
 static enum qb_status compute_entry(const struct run *run, const struct run_entry *entry, size_t images,
                                     const char *what, struct qb_outputs *out, struct facts *facts,
                                     struct qb_error *err)
 {
-    const struct pass pass = {.engine = entry->plan->engine,
-                              .impl = run->plan.impl,
-                              .qgraph = entry->scheme->qgraph,
-                              .isa = entry->isa,
-                              .threads = entry->plan->threads,
-                              .images = images,
-                              .what = what};
-    return compute(run, &pass, out, facts, err);
+    const bool own = strcmp(entry->plan->engine, NATIVE) == 0 || strcmp(entry->plan->engine, REFERENCE) == 0;
+    struct pass pass = {.engine = entry->plan->engine,
+                        .impl = run->plan.impl,
+                        .qgraph = entry->scheme->qgraph,
+                        .isa = entry->isa,
+                        .threads = own ? pipeline_cpus() : entry->plan->threads,
+                        .images = images,
+                        .what = what};
+    QB_TRY(compute(run, &pass, out, facts, err));
+    if (pass.threads == entry->plan->threads) {
+        return QB_OK;
+    }
+    struct qb_engine *engine = NULL;
+    pass.threads = entry->plan->threads;
+    QB_TRY(make_engine(run, &pass, &engine, err));
+    take_facts(engine, facts);
+    qb_engine_free(engine);
+    return QB_OK;
 }
 
 static enum qb_status compute_reference(const struct run *run, const struct run_scheme *s, size_t images,
                                         const char *what, struct qb_outputs *out, struct qb_error *err)
 {
-    const struct pass pass = {.engine = "reference",
+    const struct pass pass = {.engine = REFERENCE,
                               .qgraph = s->qgraph,
                               .isa = QB_ISA_REF,
                               .threads = pipeline_cpus(),
@@ -121,7 +146,7 @@ static enum qb_status check_reference(const struct run *run, const struct run_sc
                                       const struct qb_outputs *outputs, struct qb_error *err)
 {
     struct qb_outputs reference = {0};
-    const size_t n = run->images < CHECK_IMAGES ? run->images : CHECK_IMAGES;
+    const size_t n = run_check_images(run);
     QB_TRY(compute_reference(run, s, n, "checking", &reference, err));
     enum qb_status status = QB_OK;
     const size_t width = (size_t)reference.classes;
@@ -176,7 +201,7 @@ static const struct run_entry *find_native(const struct run *run, const struct r
 {
     for (size_t i = 0; i < run->entry_count; i++) {
         const struct run_entry *const e = &run->entries[i];
-        if (e->scheme == s && strcmp(e->plan->engine, "native") == 0 && e->outputs.count == run->images) {
+        if (e->scheme == s && strcmp(e->plan->engine, NATIVE) == 0 && e->outputs.count == run->images) {
             return e;
         }
     }
@@ -193,10 +218,10 @@ enum qb_status run_exact_outputs(struct run *run, struct run_scheme *s, struct q
     if (scored) {
         return qb_outputs_copy(&scored->outputs, &s->exact, err);
     }
-    const struct pass native = {.engine = "native",
+    const struct pass native = {.engine = NATIVE,
                                 .qgraph = s->qgraph,
                                 .isa = run->onednn_isa,
-                                .threads = 1,
+                                .threads = pipeline_cpus(),
                                 .images = run->images,
                                 .what = "exact answers"};
     struct facts facts;
@@ -308,7 +333,7 @@ enum qb_status run_accuracy_head(struct run *run, struct run_entry *entry, struc
         return QB_OK;
     }
     struct facts facts;
-    const size_t n = run->images < CHECK_IMAGES ? run->images : CHECK_IMAGES;
+    const size_t n = run_check_images(run);
     QB_TRY(run_scheme_qgraph(run, entry->scheme, err));
     QB_TRY(compute_entry(run, entry, n, "checking stored rows", &entry->outputs, &facts, err));
     return entry->scheme->qgraph && facts.exactness == QB_EXACT

@@ -27,26 +27,27 @@ static bool is_timed(const struct run *run, size_t batch_index)
     return true;
 }
 
-/* The engine that is timed must give the answers that were scored: runs one batch and compares. */
+/* The engine that is timed must give the answers that were scored: runs the first images, at least one batch,
+ * and compares. FP32 is only run, as its sums may come in another order. */
 static enum qb_status check_outputs(const struct run *run, const struct run_entry *entry,
-                                    struct qb_engine *engine, int batch, struct qb_error *err)
+                                    struct qb_engine *engine, struct qb_error *err)
 {
-    const size_t width = (size_t)engine->classes;
-    float *const logits = malloc((size_t)batch * width * sizeof *logits);
-    if (!logits) {
-        return qb_fail_memory(err, (size_t)batch * width * sizeof *logits);
-    }
-    enum qb_status status = qb_engine_run(engine, run->test.images, batch, logits, err);
+    struct qb_outputs outputs = {0};
+    const size_t checked = run_check_images(run), batch = (size_t)engine->batch;
+    QB_TRY(qb_outputs_compute(engine, &run->test, batch > checked ? batch : checked, NULL, &outputs, err));
+    enum qb_status status = QB_OK;
+    const size_t width = (size_t)outputs.classes;
     const bool integer = entry->scheme->qgraph != NULL;
-    for (size_t i = 0; status == QB_OK && integer && i < (size_t)batch && i < entry->outputs.count; i++) {
-        if (memcmp(logits + i * width, entry->outputs.logits + i * width, width * sizeof *logits) != 0) {
+    for (size_t i = 0; status == QB_OK && integer && i < outputs.count && i < entry->outputs.count; i++) {
+        if (memcmp(outputs.logits + i * width, entry->outputs.logits + i * width,
+                   width * sizeof *outputs.logits) != 0) {
             status = qb_fail(err, QB_EFAILED,
-                             "the engine to be timed (batch %d) gives other logits for test image %zu than "
+                             "the engine to be timed (batch %zu) gives other logits for test image %zu than "
                              "the one that was scored",
                              batch, i);
         }
     }
-    free(logits);
+    qb_outputs_free(&outputs);
     return status;
 }
 
@@ -58,7 +59,7 @@ static enum qb_status make_engine(struct run *run, struct run_entry *entry, int 
     QB_TRY(run_accuracy_head(run, entry, err));
     QB_TRY(qb_engine_create(entry->plan->engine, entry->scheme->qgraph ? NULL : run->graph,
                             entry->scheme->qgraph, &options, out, err));
-    const enum qb_status status = check_outputs(run, entry, *out, batch, err);
+    const enum qb_status status = check_outputs(run, entry, *out, err);
     if (status != QB_OK) {
         qb_engine_free(*out);
         *out = NULL;
