@@ -10,7 +10,7 @@
 #include "base/utf8.h"
 #include "store/columns.h"
 
-static void print_text(FILE *out, const char *text)
+void view_csv_text(FILE *out, const char *text)
 {
     if (!strpbrk(text, ",\"\r\n")) {
         fputs(text, out);
@@ -64,7 +64,7 @@ enum qb_status view_csv(const struct qb_row *rows, size_t count, FILE *out, stru
                 fputc(',', out);
             }
             if (column->kind == QB_COLUMN_TEXT) {
-                print_text(out, field(&rows[i], column));
+                view_csv_text(out, field(&rows[i], column));
             } else if (column->kind == QB_COLUMN_REAL) {
                 const double value = real_of(&rows[i], column);
                 if (!isnan(value)) {

@@ -10,6 +10,7 @@
 #include "measure/stats.h"
 #include "model/inspect_out.h"
 #include "report/gnuplot.h"
+#include "report/views.h"
 
 typedef struct qb_sensitivity study;
 typedef struct qb_layer_sensitivity layer;
@@ -172,7 +173,7 @@ static const struct column columns[] = {
     {"saturated_pairs", "saturated", "%.0f", false, saturated_pairs, false},
     {"saturated_accumulators", NULL, NULL, false, saturated_accumulators, false},
 };
-enum { COLUMNS = sizeof columns / sizeof columns[0], NETWORKS = 4 };
+enum { COLUMN_COUNT = sizeof columns / sizeof columns[0], NETWORKS = 4 };
 
 struct network {
     const char *key;
@@ -254,22 +255,22 @@ static void markdown_row(FILE *out, char (*cells)[64], size_t count)
 static void write_markdown(const study *s, const struct network networks[NETWORKS], FILE *out)
 {
     fputs("| layer | operator ", out);
-    for (int c = 0; c < COLUMNS; c++) {
+    for (int c = 0; c < COLUMN_COUNT; c++) {
         if (columns[c].head) {
             fprintf(out, "| %s ", columns[c].head);
         }
     }
     fputs("|\n|---|---", out);
-    for (int c = 0; c < COLUMNS; c++) {
+    for (int c = 0; c < COLUMN_COUNT; c++) {
         fputs(columns[c].head ? "|--:" : "", out);
     }
     fputs("|\n", out);
     for (size_t i = 0; i < s->count; i++) {
-        char cells[COLUMNS + 2][64];
+        char cells[COLUMN_COUNT + 2][64];
         size_t count = 0;
         snprintf(cells[count++], 64, "%s", s->layers[i].name);
         snprintf(cells[count++], 64, "%s", s->layers[i].op);
-        for (int c = 0; c < COLUMNS; c++) {
+        for (int c = 0; c < COLUMN_COUNT; c++) {
             if (columns[c].head) {
                 cell(&columns[c], s, &s->layers[i], cells[count++], 64);
             }
@@ -291,9 +292,9 @@ static void write_markdown(const study *s, const struct network networks[NETWORK
 static enum qb_status write_text(const study *s, const struct network networks[NETWORKS], FILE *out,
                                  struct qb_error *err)
 {
-    char align[COLUMNS + 3] = "ll", text[64];
+    char align[COLUMN_COUNT + 3] = "ll", text[64];
     int shown = 2;
-    for (int c = 0; c < COLUMNS; c++) {
+    for (int c = 0; c < COLUMN_COUNT; c++) {
         if (columns[c].head) {
             align[shown++] = 'r';
         }
@@ -302,7 +303,7 @@ static enum qb_status write_text(const study *s, const struct network networks[N
     struct qb_table whole = {.columns = 5, .align = "lrrrr"};
     qb_table_cell(&layers, "layer");
     qb_table_cell(&layers, "operator");
-    for (int c = 0; c < COLUMNS; c++) {
+    for (int c = 0; c < COLUMN_COUNT; c++) {
         if (columns[c].head) {
             qb_table_cell(&layers, "%s", columns[c].head);
         }
@@ -310,7 +311,7 @@ static enum qb_status write_text(const study *s, const struct network networks[N
     for (size_t i = 0; i < s->count; i++) {
         qb_table_cell(&layers, "%s", s->layers[i].name);
         qb_table_cell(&layers, "%s", s->layers[i].op);
-        for (int c = 0; c < COLUMNS; c++) {
+        for (int c = 0; c < COLUMN_COUNT; c++) {
             if (columns[c].head) {
                 cell(&columns[c], s, &s->layers[i], text, sizeof text);
                 qb_table_cell(&layers, "%s", text);
@@ -345,26 +346,17 @@ static enum qb_status write_text(const study *s, const struct network networks[N
 
 /* ---- for programs ---- */
 
-static void csv_text(FILE *out, const char *text)
-{
-    fputc('"', out);
-    for (; *text; text++) {
-        fputs(*text == '"' ? "\"\"" : (const char[]){*text, 0}, out);
-    }
-    fputc('"', out);
-}
-
 static void write_csv(const study *s, FILE *out)
 {
     fputs("layer,operator", out);
-    for (int c = 0; c < COLUMNS; c++) {
+    for (int c = 0; c < COLUMN_COUNT; c++) {
         fprintf(out, ",%s", columns[c].key);
     }
     fputs("\r\n", out);
     for (size_t i = 0; i < s->count; i++) {
-        csv_text(out, s->layers[i].name);
+        view_csv_text(out, s->layers[i].name);
         fprintf(out, ",%s", s->layers[i].op);
-        for (int c = 0; c < COLUMNS; c++) {
+        for (int c = 0; c < COLUMN_COUNT; c++) {
             const double value = value_of(&columns[c], s, &s->layers[i]);
             fputc(',', out);
             if (isfinite(value)) {
@@ -398,7 +390,7 @@ static enum qb_status write_json(const study *s, const struct qb_qgraph *graph,
         json_t *const item = json_object();
         qb_json_put(item, "layer", qb_json_text(s->layers[i].name), &failed);
         qb_json_put(item, "operator", qb_json_text(s->layers[i].op), &failed);
-        for (int c = 0; c < COLUMNS; c++) {
+        for (int c = 0; c < COLUMN_COUNT; c++) {
             qb_json_put(item, columns[c].key, qb_json_real(value_of(&columns[c], s, &s->layers[i])), &failed);
         }
         failed |= json_array_append_new(layers, item) != 0;

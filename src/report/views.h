@@ -6,6 +6,8 @@
 
 #include "report/table.h"
 
+/* One field of RFC 4180, in quotes where it needs them. */
+void view_csv_text(FILE *out, const char *text);
 /* RFC 4180, every column of every row, header first. */
 enum qb_status view_csv(const struct qb_row *rows, size_t count, FILE *out, struct qb_error *err);
 /* {"schema_version": 1, "rows": [{column: value, ...}]}; what does not apply is null. */

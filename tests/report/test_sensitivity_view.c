@@ -130,8 +130,8 @@ static void csv(void **state)
     assert_ptr_equal(strstr(text, "layer,operator,scale,zero_point,min,max,clipped,"), text);
     assert_ptr_equal(
         strstr(first, "\"conv, the \"\"first\"\"\",conv,0.5,3,-3,4,0.0025,0.005,88,-2,0.97,30,1,"), first);
-    assert_ptr_equal(strstr(second, "\"add_1\",add,0.25,0,"), second);
-    assert_non_null(strstr(second, "\r\n\"dense\",dense,,,-7,8,,,,,,,,,,,,,,,,20,"));
+    assert_ptr_equal(strstr(second, "add_1,add,0.25,0,"), second);
+    assert_non_null(strstr(second, "\r\ndense,dense,,,-7,8,,,,,,,,,,,,,,,,20,"));
     assert_non_null(strstr(second, ",,\r\n")); /* an addition multiplies nothing */
     /* As many commas in each line; the name has one more, in quotes. */
     int commas[3] = {0}, line = 0;
