@@ -221,6 +221,6 @@ enum qb_status run_entry_failed(struct run *run, struct run_entry *entry, const 
     }
     cli_progress_end();
     fprintf(stderr, "qbench: %s on %s: %s: %s\n", entry->plan->scheme->name, entry->plan->engine,
-            status == QB_ROW_FAILED ? "FAILED" : "SKIPPED", why->text);
+            qb_row_status_name(status), why->text);
     return run_store_entry(run, entry, err);
 }

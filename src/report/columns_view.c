@@ -50,6 +50,12 @@ static int64_t int_of(const struct qb_row *row, const struct qb_column *column)
     return narrow;
 }
 
+/* Only a count says with -1 that it does not apply: columns.h. */
+static bool applies(const struct qb_row *row, const struct qb_column *column)
+{
+    return column->kind != QB_COLUMN_INT64 || int_of(row, column) != -1;
+}
+
 enum qb_status view_csv(const struct qb_row *rows, size_t count, FILE *out, struct qb_error *err)
 {
     (void)err;
@@ -70,7 +76,9 @@ enum qb_status view_csv(const struct qb_row *rows, size_t count, FILE *out, stru
                 if (!isnan(value)) {
                     fprintf(out, "%.9g", value);
                 }
-            } else {
+            } else if (column->name_of) {
+                fputs(column->name_of((int)int_of(&rows[i], column)), out);
+            } else if (applies(&rows[i], column)) {
                 fprintf(out, "%" PRId64, int_of(&rows[i], column));
             }
         }
@@ -91,7 +99,10 @@ static json_t *value_of(const struct qb_row *row, const struct qb_column *column
         const double value = real_of(row, column);
         return isnan(value) ? json_null() : json_real(value);
     }
-    return json_integer((json_int_t)int_of(row, column));
+    if (column->name_of) {
+        return json_string(column->name_of((int)int_of(row, column)));
+    }
+    return applies(row, column) ? json_integer((json_int_t)int_of(row, column)) : json_null();
 }
 
 enum qb_status view_json(const struct qb_row *rows, size_t count, FILE *out, struct qb_error *err)

@@ -84,10 +84,9 @@ static void print_main(const struct table *t, const bool *front, FILE *out)
     for (size_t i = 0; i < t->count; i++) {
         const enum qb_row_status status = t->lines[i].first->status;
         fprintf(out, "<tr class=\"%s\">",
-                status == QB_ROW_FAILED    ? "FAILED"
-                : status == QB_ROW_SKIPPED ? "SKIPPED"
-                : front[i]                 ? "front"
-                                           : "");
+                status != QB_ROW_OK ? qb_row_status_name(status)
+                : front[i]          ? "front"
+                                    : "");
         for (int c = 0; c < COLUMNS; c++) {
             if (!t->hidden[c]) {
                 print_cell(out, "td", is_text(c), t->lines[i].cells[c]);

@@ -184,8 +184,8 @@ static void note_failures(struct table *t)
             }
         }
         if (!said) {
-            note(t, names ? qb_arena_printf(t->arena, "%s: %s: %s", names,
-                                            x->status == QB_ROW_FAILED ? "FAILED" : "SKIPPED", x->message)
+            note(t, names ? qb_arena_printf(t->arena, "%s: %s: %s", names, qb_row_status_name(x->status),
+                                            x->message)
                           : NULL);
         }
     }

@@ -200,11 +200,10 @@ static void format_line(struct table *t, struct table_line *line)
     line->cells[COL_ROOF] = number(t, 100 * r->roof_share, 0, "");
     line->cells[COL_SPEEDUP] = number(t, r->speedup, 2, "x");
     line->cells[COL_HASH] = qb_arena_printf(t->arena, "%.8s", r->logits_hash[0] ? r->logits_hash : "-");
-    line->cells[COL_STATUS] = r->status == QB_ROW_FAILED    ? "FAILED"
-                              : r->status == QB_ROW_SKIPPED ? "SKIPPED"
-                              : r->exact[0] == '~'          ? "ok ~"
-                              : r->exact[0] == '='          ? "ok ="
-                                                            : "ok";
+    line->cells[COL_STATUS] = r->status != QB_ROW_OK ? qb_row_status_name(r->status)
+                              : r->exact[0] == '~'   ? "ok ~"
+                              : r->exact[0] == '='   ? "ok ="
+                                                     : "ok";
 }
 
 static void make_headline(struct table *t)

@@ -2,10 +2,11 @@
 #include "store/columns.h"
 
 #define SIZE_OF(field) sizeof(((struct qb_row *)NULL)->field)
-#define COLUMN(name, kind, field, deterministic)                                                             \
+#define COLUMN_NAMED(name, kind, field, deterministic, name_of)                                              \
     {                                                                                                        \
-        name, kind, offsetof(struct qb_row, field), SIZE_OF(field), deterministic                            \
+        name, kind, offsetof(struct qb_row, field), SIZE_OF(field), deterministic, name_of                   \
     }
+#define COLUMN(name, kind, field, deterministic) COLUMN_NAMED(name, kind, field, deterministic, NULL)
 #define TEXT(field, deterministic) COLUMN(#field, QB_COLUMN_TEXT, field, deterministic)
 #define INT(field, deterministic) COLUMN(#field, QB_COLUMN_INT, field, deterministic)
 #define INT64(field, deterministic) COLUMN(#field, QB_COLUMN_INT64, field, deterministic)
@@ -14,6 +15,21 @@
 #define CLASSES(field)                                                                                       \
     CLASS(field, 0), CLASS(field, 1), CLASS(field, 2), CLASS(field, 3), CLASS(field, 4), CLASS(field, 5),    \
         CLASS(field, 6), CLASS(field, 7), CLASS(field, 8), CLASS(field, 9)
+
+const char *qb_row_status_name(enum qb_row_status status)
+{
+    switch (status) {
+    case QB_ROW_OK: return "ok";
+    case QB_ROW_FAILED: return "FAILED";
+    case QB_ROW_SKIPPED: return "SKIPPED";
+    }
+    return "unknown";
+}
+
+static const char *status_name_of(int value)
+{
+    return qb_row_status_name((enum qb_row_status)value);
+}
 
 /* Deterministic: follows from binary, experiment, model and data. The key holds the machine, and `impl:
  * fastest` may choose another implementation each time, so neither is. */
@@ -90,7 +106,7 @@ const struct qb_column qb_columns[] = {
     TEXT(onednn, true),
     TEXT(binary, true),
     TEXT(version, true),
-    COLUMN("status", QB_COLUMN_INT, status, true),
+    COLUMN_NAMED("status", QB_COLUMN_INT, status, true, status_name_of),
     TEXT(message, true),
 };
 const size_t qb_column_count = sizeof qb_columns / sizeof *qb_columns;

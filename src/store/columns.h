@@ -10,7 +10,7 @@
 enum qb_column_kind {
     QB_COLUMN_TEXT,  /* char[size] */
     QB_COLUMN_INT,   /* int (enums too) */
-    QB_COLUMN_INT64, /* int64_t; -1 = does not apply */
+    QB_COLUMN_INT64, /* int64_t; -1 = does not apply, empty in CSV, null in JSON */
     QB_COLUMN_REAL,  /* double; NAN = does not apply, NULL in SQL, empty in CSV, null in JSON */
 };
 
@@ -19,6 +19,9 @@ struct qb_column {
     enum qb_column_kind kind;
     size_t offset, size; /* in struct qb_row */
     bool deterministic;  /* the same bytes on every rerun of the same binary */
+
+    /* Of an enum: what CSV and JSON say of it; SQL holds the number. NULL: no enum. */
+    const char *(*name_of)(int value);
 };
 
 extern const struct qb_column qb_columns[];

@@ -11,6 +11,8 @@
 #include "base/status.h"
 
 enum qb_row_status { QB_ROW_OK, QB_ROW_FAILED, QB_ROW_SKIPPED };
+/* "ok", "FAILED", "SKIPPED": what every view says. */
+const char *qb_row_status_name(enum qb_row_status status);
 
 /* Strings are fixed-size so that a row is a plain value. Numbers that do not apply are NAN / -1. */
 struct qb_row {

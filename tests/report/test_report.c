@@ -7,6 +7,7 @@
 #include <string.h>
 #include <jansson.h>
 
+#include "base/file.h"
 #include "report/report.h"
 #include "report/table.h"
 #include "store/columns.h"
@@ -347,9 +348,12 @@ static void csv_quotes_and_leaves_blanks(void **state)
 {
     (void)state;
     struct qb_row row = make_row("a", "onednn", 1, 90, 8650, NAN);
+    row.only_fp32 = -1;
+    row.status = QB_ROW_SKIPPED;
     snprintf(row.message, sizeof row.message, "said \"no\", twice");
     char *const text = render(&row, 1, QB_REPORT_CSV);
-    assert_non_null(strstr(text, "\"said \"\"no\"\", twice\""));
+    assert_non_null(strstr(text, ",SKIPPED,\"said \"\"no\"\", twice\""));
+    assert_null(strstr(text, ",-1,"));
     assert_null(strstr(text, "nan"));
     size_t header = 1, body = 1;
     int quoted = 0;
@@ -369,16 +373,48 @@ static void csv_quotes_and_leaves_blanks(void **state)
 static void json_has_every_column(void **state)
 {
     (void)state;
-    const struct qb_row row = make_row("a", "onednn", 1, 90, 8650, NAN);
+    struct qb_row row = make_row("a", "onednn", 1, 90, 8650, NAN);
+    row.only_fp32 = -1;
     char *const text = render(&row, 1, QB_REPORT_JSON);
     json_t *const root = json_loads(text, 0, NULL);
     assert_non_null(root);
     const json_t *const first = json_array_get(json_object_get(root, "rows"), 0);
     assert_int_equal(json_object_size(first), qb_column_count);
     assert_true(json_is_null(json_object_get(first, "p")));
+    assert_true(json_is_null(json_object_get(first, "only_fp32")));
     assert_int_equal(json_integer_value(json_object_get(first, "correct")), 8650);
+    assert_string_equal(json_string_value(json_object_get(first, "status")), "ok");
     json_decref(root);
     free(text);
+}
+
+/* A name of the page: between backquotes. Arrays are named by their ends: `class_total_0` .. `class_total_9`.
+ */
+static bool named(const char *page, const char *name)
+{
+    char quoted[80];
+    int stem = 0;
+    sscanf(name, "class_%*[a-z]_%n", &stem);
+    if (stem) {
+        snprintf(quoted, sizeof quoted, "`%.*s0` .. `%.*s9`", stem, name, stem, name);
+    } else {
+        snprintf(quoted, sizeof quoted, "`%s`", name);
+    }
+    return strstr(page, quoted) != NULL;
+}
+
+static void every_column_is_documented(void **state)
+{
+    (void)state;
+    struct qb_blob page;
+    struct qb_error err = {0};
+    qbt_ok(qb_file_read(qbt_source("docs/results.md"), 1 << 20, &page, &err), &err);
+    for (size_t i = 0; i < qb_column_count; i++) {
+        if (!named((const char *)page.data, qb_columns[i].name)) {
+            fail_msg("docs/results.md does not name the column %s", qb_columns[i].name);
+        }
+    }
+    qb_blob_free(&page);
 }
 
 static void a_dominated_line_is_not_on_the_front(void **state)
@@ -483,6 +519,7 @@ int main(void)
         cmocka_unit_test(impossible_roof_is_flagged),
         cmocka_unit_test(csv_quotes_and_leaves_blanks),
         cmocka_unit_test(json_has_every_column),
+        cmocka_unit_test(every_column_is_documented),
         cmocka_unit_test(a_dominated_line_is_not_on_the_front),
         cmocka_unit_test(the_page_stands_alone),
         cmocka_unit_test(the_page_of_failures_is_whole),
