@@ -246,7 +246,7 @@ static float gemm(const struct terms *t)
 static void check_order(int kernel, int ic, int oc, int stride, bool alone,
                         float (*order)(const struct terms *))
 {
-    enum { H = 9, W = 8, N = 2, MOST = 40 * 40 * 9 };
+    enum { H = 9, W = 21, N = 2, MOST = 40 * 40 * 9 };
     static float wei[MOST], bia[40], got[N * H * W * 40];
     static uint8_t images[N * H * W * 40];
     struct qb_rng rng;
@@ -308,6 +308,7 @@ static void orders(void **state)
 {
     (void)state;
     check_order(3, 3, 16, 1, false, direct);
+    check_order(3, 16, 20, 2, false, direct);
     check_order(3, 35, 17, 2, false, direct);
     check_order(1, 35, 33, 2, false, pointwise);
     check_order(3, 35, 40, 1, true, gemm); /* 315 terms: two pieces, the second one shorter */

@@ -13,10 +13,10 @@ awk '
     BEGIN {
         # What may: kernels/<op>/<op>_<isa>.c, behind the tables of the kernels ...
         objects = "_(avx2|avxvnni|avx512vnni|amx)(_[a-z0-9]+)?\\.c\\.o$"
-        # ... and functions behind a look at the CPU: the roof probes (looked at in tests/measure), the float sums in the order of
-        # AVX2 and AVX512 builds of PyTorch, the tails of the oneDNN engine, sums over windows, codes of floats.
+        # ... and functions behind a look at the CPU: the roof probes (looked at in tests/measure), chains of float sums,
+        # the tails of the oneDNN engine, sums over windows, codes of floats.
         functions["roof.c.o"] = "^loop_"
-        functions["f32_sums.c.o"] = "^(conv|dense)_(avx2|avx512)$"
+        functions["f32_chain.c.o"] = "^chain_(avx2|avx512)$"
         functions["tails.c.o"] = "_(avx2|avx512)$"
         functions["arithmetic.c.o"] = "^quantize_avx2$"
         functions["windows.c.o"] = "^multiply_avx2$"

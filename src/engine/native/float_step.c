@@ -13,7 +13,7 @@ enum qb_status qb_native_make_floats(struct qb_native_maker *m, int node, struct
     if (!layer) {
         return err->status;
     }
-    QB_TRY(qb_float_layer_init(m->graph, node, m->arena, layer, err));
+    QB_TRY(qb_float_layer_init(m->graph, node, m->plan->isa, m->arena, layer, err));
     for (int s = 0; s < qb_qnode_sources(n); s++) {
         step->src[s] = n->src[s];
     }
@@ -26,7 +26,6 @@ void qb_native_run_floats(const struct qb_native_plan *plan, const struct qb_nat
 {
     const struct qb_qnode *const n = &plan->graph->nodes[s->node];
     const struct qb_native_tensor *const dst = &plan->tensors[s->node];
-    const size_t channels = (size_t)n->dst.c;
     if (n->op != QB_QOP_QUANTIZE && n->op != QB_QOP_DEQUANTIZE) {
         const float *const second =
             s->src[1] >= 0 ? (const float *)(const void *)(workspace + s->from[1]) : NULL;
@@ -35,8 +34,14 @@ void qb_native_run_floats(const struct qb_native_plan *plan, const struct qb_nat
         return;
     }
     const struct qb_native_tensor *const src = &plan->tensors[s->src[0]];
+    const struct qb_native_tensor *const codes_of = n->op == QB_QOP_QUANTIZE ? dst : src;
+    size_t pixels = (size_t)n->dst.w, channels = (size_t)n->dst.c;
+    if (codes_of->step == channels) { /* nothing between the pixels of a row */
+        channels *= pixels;
+        pixels = 1;
+    }
     for (size_t y = 0; y < (size_t)n->dst.h; y++) {
-        for (size_t x = 0; x < (size_t)n->dst.w; x++) {
+        for (size_t x = 0; x < pixels; x++) {
             const void *const from = workspace + s->from[0] + y * src->pitch + x * src->step;
             void *const to = workspace + s->to + y * dst->pitch + x * dst->step;
             if (n->op == QB_QOP_QUANTIZE) {

@@ -44,7 +44,7 @@ void qb_dnnl_own_floats(struct qb_dnnl_list *list, const struct qb_qgraph *graph
     s->step0 = n->op == QB_QOP_INPUT ? qb_shape_count(n->dst) : image_bytes(graph, n->src[0]);
     s->step1 = src1 ? image_bytes(graph, n->src[1]) : 0;
     s->images = n->op == QB_QOP_INPUT ? &list->images : NULL;
-    if (qb_float_layer_init(graph, node, list->arena, &s->layer, &err) != QB_OK) {
+    if (qb_float_layer_init(graph, node, QB_ISA_COUNT - 1, list->arena, &s->layer, &err) != QB_OK) {
         qb_dnnl_list_fail(list, err.status, "%s", err.text);
         return;
     }

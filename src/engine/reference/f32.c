@@ -129,7 +129,8 @@ static enum qb_status make_fake(const struct qb_fake *fake, struct qb_runner *ru
             fake[i].src.scale > 0.0F ? qb_shape_count(net->graph->nodes[node.src[0]].dst) * sizeof(float) : 0;
         node.wei = fake[i].wei;
         node.bia = fake[i].bia;
-        if (fake[i].wei && !qb_float_weights_init(&node, runner->arena, &net->fake_weights[i])) {
+        if (fake[i].wei &&
+            !qb_float_weights_init(&node, QB_ISA_COUNT - 1, runner->arena, &net->fake_weights[i])) {
             return qb_fail_memory(err, qb_node_params(&node) * sizeof(float));
         }
     }
@@ -152,7 +153,7 @@ static enum qb_status make_net(const struct qb_graph *graph, const struct qb_eng
         counts[i] = qb_shape_count(n->dst);
         bytes[i] = counts[i] * sizeof(float);
         if ((n->op == QB_OP_CONV || n->op == QB_OP_DENSE) &&
-            !qb_float_weights_init(n, runner->arena, &net->weights[i])) {
+            !qb_float_weights_init(n, QB_ISA_COUNT - 1, runner->arena, &net->weights[i])) {
             return qb_fail_memory(err, qb_node_params(n) * sizeof(float));
         }
     }

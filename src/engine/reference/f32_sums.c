@@ -1,198 +1,169 @@
-/* Ordered float sums, written once in plain C and compiled for three instruction sets: see f32_sums.h. A lane
- * is an output channel, so vectors change no order. */
+/* The orders of float sums: see f32_sums.h. */
 #include "engine/reference/f32_sums.h"
 
-#include <math.h>
 #include <string.h>
 
-#include "base/cpu.h"
-
-#define INLINE static inline __attribute__((always_inline))
-
-enum { TILE = 16, BLOCK = 16, PIECE = 256 };
+enum { TILE = QB_CHAIN_LANES, BLOCK = 16, PIECE = 256 };
 /* PyTorch's border between a small image and one for oneDNN, in numbers of the source. */
 enum { SMALL_IMAGE = 20480 };
 
 enum order { DIRECT, POINTWISE, GEMM };
 
-/* acc[lane] += src[t] * wei[t][lane], term after term. */
-INLINE void chain(const float *restrict src, const float *restrict wei, size_t terms, float *restrict acc)
-{
-    float sum[TILE];
-    memcpy(sum, acc, sizeof sum);
-    for (size_t t = 0; t < terms; t++) {
-        const float v = src[t];
-        for (int k = 0; k < TILE; k++) {
-            sum[k] = fmaf(v, wei[t * TILE + (size_t)k], sum[k]);
-        }
-    }
-    memcpy(acc, sum, sizeof sum);
-}
-
-INLINE void add(const float *restrict from, float *restrict to)
+static void add(const float *restrict from, float *restrict to)
 {
     for (int k = 0; k < TILE; k++) {
         to[k] += from[k];
     }
 }
 
-/* What an output pixel sees of its source. Taps outside the image are zeros, which change no sum. */
+/* What a few output pixels of a row see of the source. Taps outside the image are zeros, which change no sum.
+ */
 struct window {
     const float *src;             /* the image, `width` pixels of `ic` numbers a row */
-    int width, kh, kw, top, left; /* tap 0,0 may lie outside */
-    int i0, i1, j0, j1;           /* taps inside: i0 <= i < i1, j0 <= j < j1 */
+    int width, kh, kw, top, left; /* tap 0,0 of the first pixel; it may lie outside */
+    int stride, pixels;
+    int i0, i1; /* rows inside: i0 <= i < i1 */
     size_t ic;
+    qb_chain_fn *chain;
 };
 
-INLINE const float *pixel(const struct window *w, int i, int j)
+/* sum[pixel] += the chain of `terms` channels from `channel` on at tap i,j, for pixels whose tap lies inside.
+ */
+static void tap(const struct window *w, const float *wei, int i, int j, size_t channel, size_t terms,
+                qb_lanes *sum)
 {
-    return w->src + ((size_t)(w->top + i) * (size_t)w->width + (size_t)(w->left + j)) * w->ic;
+    const int column = w->left + j;
+    int first = 0, behind = w->pixels;
+    while (first < behind && column + first * w->stride < 0) {
+        first++;
+    }
+    while (first < behind && column + (behind - 1) * w->stride >= w->width) {
+        behind--;
+    }
+    if (first < behind) {
+        const size_t pixel = (size_t)(w->top + i) * (size_t)w->width + (size_t)(column + first * w->stride);
+        w->chain(w->src + pixel * w->ic + channel, (size_t)w->stride * w->ic,
+                 wei + ((size_t)(i * w->kw + j) * w->ic + channel) * TILE, terms, behind - first,
+                 sum + first);
+    }
 }
 
-/* The three orders: acc holds the bias, then the result. */
-INLINE void direct(const struct window *w, const float *wei, float *acc)
+/* The three orders: acc holds the bias of every pixel, then the result. */
+static void direct(const struct window *w, const float *wei, qb_lanes *acc)
 {
+    /* One block, and every tap of a row inside: the row is one chain over neighbours in memory. */
+    const bool rows =
+        w->ic <= BLOCK && w->left >= 0 && w->left + (w->pixels - 1) * w->stride + w->kw <= w->width;
     for (size_t c = 0; c < w->ic; c += BLOCK) {
         const size_t channels = w->ic - c < BLOCK ? w->ic - c : BLOCK;
-        float sum[TILE] = {0};
+        qb_lanes sum[QB_CHAIN_PIXELS] = {0};
         for (int i = w->i0; i < w->i1; i++) {
-            for (int j = w->j0; j < w->j1; j++) {
-                const size_t tap = (size_t)(i * w->kw + j);
-                chain(pixel(w, i, j) + c, wei + (tap * w->ic + c) * TILE, channels, sum);
+            for (int j = 0; j < (rows ? 1 : w->kw); j++) {
+                tap(w, wei, i, j, c, rows ? (size_t)w->kw * channels : channels, sum);
             }
         }
-        add(sum, acc);
+        for (int p = 0; p < w->pixels; p++) {
+            add(sum[p], acc[p]);
+        }
     }
 }
 
-INLINE void pointwise(const struct window *w, const float *wei, float *acc)
+static void pointwise(const struct window *w, const float *wei, qb_lanes *acc)
 {
-    if (w->i0 < w->i1 && w->j0 < w->j1) {
-        chain(pixel(w, 0, 0), wei, w->ic, acc);
+    if (w->i0 < w->i1) {
+        tap(w, wei, 0, 0, 0, w->ic, acc);
     }
 }
 
-INLINE void gemm(const struct window *w, const float *wei, float *acc)
+static void gemm(const struct window *w, const float *wei, qb_lanes *acc)
 {
     const size_t taps = (size_t)w->kh * (size_t)w->kw, terms = w->ic * taps;
     const size_t pieces = (terms + PIECE - 1) / PIECE, piece = (terms + pieces - 1) / pieces;
     size_t end = piece, t = 0;
-    float sum[TILE] = {0};
+    qb_lanes sum[QB_CHAIN_PIXELS] = {0};
     for (size_t c = 0; c < w->ic; c++) {
         for (int i = 0; i < w->kh; i++) {
             for (int j = 0; j < w->kw; j++, t++) {
                 if (t == end) {
-                    add(sum, acc);
+                    for (int p = 0; p < w->pixels; p++) {
+                        add(sum[p], acc[p]);
+                    }
                     memset(sum, 0, sizeof sum);
                     end += piece;
                 }
-                if (i >= w->i0 && i < w->i1 && j >= w->j0 && j < w->j1) {
-                    const size_t tap = (size_t)(i * w->kw + j);
-                    chain(pixel(w, i, j) + c, wei + (tap * w->ic + c) * TILE, 1, sum);
+                if (i >= w->i0 && i < w->i1) {
+                    tap(w, wei, i, j, c, 1, sum);
                 }
             }
         }
     }
-    add(sum, acc);
+    for (int p = 0; p < w->pixels; p++) {
+        add(sum[p], acc[p]);
+    }
 }
 
-/* First tap at or behind the start of the image, first one behind its end. */
-static int first_inside(int start)
+/* Fills dst of `w->pixels` pixels with the bias and adds what `w` sees. */
+static void run_pixels(const struct window *w, const struct qb_float_weights *weights, enum order order,
+                       float *dst)
 {
-    return start < 0 ? -start : 0;
-}
-static int first_behind(int start, int taps, int size)
-{
-    return size - start < taps ? size - start : taps;
+    const size_t oc = weights->oc, each = (size_t)(w->kh * w->kw) * weights->ic * TILE;
+    for (size_t k = 0; k < oc; k += TILE) {
+        const float *const wei = weights->wei + k / TILE * each;
+        const size_t lanes = oc - k < TILE ? oc - k : TILE;
+        qb_lanes acc[QB_CHAIN_PIXELS];
+        for (int p = 0; p < w->pixels; p++) {
+            memcpy(acc[p], weights->bia + k, sizeof *acc);
+        }
+        switch (order) {
+        case DIRECT: direct(w, wei, acc); break;
+        case POINTWISE: pointwise(w, wei, acc); break;
+        case GEMM: gemm(w, wei, acc); break;
+        }
+        for (int p = 0; p < w->pixels; p++) {
+            memcpy(dst + (size_t)p * oc + k, acc[p], lanes * sizeof **acc);
+        }
+    }
 }
 
-INLINE void conv(const struct qb_node *n, const struct qb_float_weights *weights, struct qb_shape s,
-                 enum order order, const float *src, float *dst)
+void qb_float_conv(const struct qb_node *n, const struct qb_float_weights *weights, struct qb_shape s,
+                   bool alone, const float *src, float *dst)
 {
-    const size_t oc = weights->oc, each = (size_t)(n->kh * n->kw) * weights->ic * TILE;
-    struct window w = {.src = src, .width = s.w, .kh = n->kh, .kw = n->kw, .ic = weights->ic};
+    const bool small = alone && qb_shape_count(s) <= SMALL_IMAGE && !(n->kh > 3 && n->kw > 3);
+    const enum order order = small ? GEMM : n->kh == 1 && n->kw == 1 ? POINTWISE : DIRECT;
+    const int most = weights->chain->pixels;
+    struct window w = {.src = src,
+                       .width = s.w,
+                       .kh = n->kh,
+                       .kw = n->kw,
+                       .stride = n->stride_w,
+                       .ic = weights->ic,
+                       .chain = weights->chain->run};
     for (int y = 0; y < n->dst.h; y++) {
         w.top = y * n->stride_h - n->pad_t;
-        w.i0 = first_inside(w.top);
-        w.i1 = first_behind(w.top, n->kh, s.h);
-        for (int x = 0; x < n->dst.w; x++, dst += oc) {
+        w.i0 = w.top < 0 ? -w.top : 0;
+        w.i1 = s.h - w.top < n->kh ? s.h - w.top : n->kh;
+        for (int x = 0; x < n->dst.w; x += most) {
             w.left = x * n->stride_w - n->pad_l;
-            w.j0 = first_inside(w.left);
-            w.j1 = first_behind(w.left, n->kw, s.w);
-            for (size_t k = 0; k < oc; k += TILE) {
-                const float *const wei = weights->wei + k / TILE * each;
-                float acc[TILE];
-                memcpy(acc, weights->bia + k, sizeof acc);
-                switch (order) {
-                case DIRECT: direct(&w, wei, acc); break;
-                case POINTWISE: pointwise(&w, wei, acc); break;
-                case GEMM: gemm(&w, wei, acc); break;
-                }
-                memcpy(dst + k, acc, (oc - k < TILE ? oc - k : TILE) * sizeof *acc);
-            }
+            w.pixels = n->dst.w - x < most ? n->dst.w - x : most;
+            run_pixels(&w, weights, order, dst);
+            dst += (size_t)w.pixels * weights->oc;
         }
-    }
-}
-
-INLINE void dense(const struct qb_float_weights *weights, const float *src, float *dst)
-{
-    const size_t oc = weights->oc;
-    for (size_t k = 0; k < oc; k += TILE) {
-        float acc[TILE] = {0};
-        chain(src, weights->wei + k * weights->ic, weights->ic, acc);
-        add(weights->bia + k, acc);
-        memcpy(dst + k, acc, (oc - k < TILE ? oc - k : TILE) * sizeof *acc);
-    }
-}
-
-#define TARGET(features) __attribute__((target(features)))
-#define AVX512 "avx2,fma,avx512f,avx512bw,avx512dq,avx512vl"
-#ifdef __clang__
-#define TARGET_AVX512 TARGET(AVX512)
-#else /* GCC would stay at 256 bits on the tuning of some CPUs */
-#define TARGET_AVX512 TARGET(AVX512 ",prefer-vector-width=512")
-#endif
-
-#define SUMS(suffix, target)                                                                                 \
-    target static void conv_##suffix(const struct qb_node *n, const struct qb_float_weights *weights,        \
-                                     struct qb_shape s, enum order order, const float *src, float *dst)      \
-    {                                                                                                        \
-        conv(n, weights, s, order, src, dst);                                                                \
-    }                                                                                                        \
-    target static void dense_##suffix(const struct qb_float_weights *weights, const float *src, float *dst)  \
-    {                                                                                                        \
-        dense(weights, src, dst);                                                                            \
-    }
-SUMS(base, )
-SUMS(avx2, TARGET("avx2,fma"))
-SUMS(avx512, TARGET_AVX512)
-
-void qb_float_conv(const struct qb_node *node, const struct qb_float_weights *weights,
-                   struct qb_shape src_shape, bool alone, const float *src, float *dst)
-{
-    const bool small = alone && qb_shape_count(src_shape) <= SMALL_IMAGE && !(node->kh > 3 && node->kw > 3);
-    const enum order order = small ? GEMM : node->kh == 1 && node->kw == 1 ? POINTWISE : DIRECT;
-    if (qb_cpu_has(QB_ISA_AVX512VNNI)) {
-        conv_avx512(node, weights, src_shape, order, src, dst);
-    } else if (qb_cpu_has(QB_ISA_AVX2)) {
-        conv_avx2(node, weights, src_shape, order, src, dst);
-    } else {
-        conv_base(node, weights, src_shape, order, src, dst);
     }
 }
 
 void qb_float_dense(const struct qb_float_weights *weights, const float *src, float *dst)
 {
-    if (qb_cpu_has(QB_ISA_AVX512VNNI)) {
-        dense_avx512(weights, src, dst);
-    } else if (qb_cpu_has(QB_ISA_AVX2)) {
-        dense_avx2(weights, src, dst);
-    } else {
-        dense_base(weights, src, dst);
+    const size_t oc = weights->oc;
+    for (size_t k = 0; k < oc; k += TILE) {
+        qb_lanes acc = {0};
+        weights->chain->run(src, 0, weights->wei + k * weights->ic, weights->ic, 1, &acc);
+        add(weights->bia + k, acc);
+        memcpy(dst + k, acc, (oc - k < TILE ? oc - k : TILE) * sizeof *acc);
     }
 }
 
-bool qb_float_weights_init(const struct qb_node *node, struct qb_arena *arena, struct qb_float_weights *out)
+bool qb_float_weights_init(const struct qb_node *node, enum qb_isa cap, struct qb_arena *arena,
+                           struct qb_float_weights *out)
 {
     const size_t taps = node->op == QB_OP_CONV ? (size_t)node->kh * (size_t)node->kw : 1;
     const size_t ic = (size_t)node->ic, oc = (size_t)node->oc, tiles = (oc + TILE - 1) / TILE;
@@ -209,23 +180,29 @@ bool qb_float_weights_init(const struct qb_node *node, struct qb_arena *arena, s
         }
     }
     memcpy(bia, node->bia, oc * sizeof *bia);
-    *out = (struct qb_float_weights){.ic = ic, .oc = oc, .wei = wei, .bia = bia};
+    *out =
+        (struct qb_float_weights){.ic = ic, .oc = oc, .wei = wei, .bia = bia, .chain = qb_chain_select(cap)};
     return true;
 }
 
 void qb_float_avgpool(const struct qb_node *n, struct qb_shape s, const float *src, float *dst)
 {
     const float count = (float)n->kh * (float)n->kw;
+    const size_t channels = (size_t)s.c;
     for (int y = 0; y < n->dst.h; y++) {
-        for (int x = 0; x < n->dst.w; x++) {
-            for (int k = 0; k < s.c; k++) {
-                float sum = 0.0F;
-                for (int i = 0; i < n->kh; i++) {
-                    for (int j = 0; j < n->kw; j++) {
-                        sum += src[((y * n->stride_h + i) * s.w + x * n->stride_w + j) * s.c + k];
+        for (int x = 0; x < n->dst.w; x++, dst += channels) {
+            memset(dst, 0, channels * sizeof *dst);
+            for (int i = 0; i < n->kh; i++) {
+                for (int j = 0; j < n->kw; j++) {
+                    const size_t row = (size_t)(y * n->stride_h + i), column = (size_t)(x * n->stride_w + j);
+                    const float *const pixel = src + (row * (size_t)s.w + column) * channels;
+                    for (size_t k = 0; k < channels; k++) {
+                        dst[k] += pixel[k];
                     }
                 }
-                *dst++ = sum / count;
+            }
+            for (size_t k = 0; k < channels; k++) {
+                dst[k] /= count;
             }
         }
     }

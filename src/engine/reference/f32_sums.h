@@ -23,6 +23,7 @@
 #include <stdbool.h>
 
 #include "base/arena.h"
+#include "engine/reference/f32_chain.h"
 #include "model/graph.h"
 
 /* Weights and bias of one CONV or DENSE, [tile of output channels][tap][ic][lane]; the last tile is filled up
@@ -30,9 +31,11 @@
 struct qb_float_weights {
     size_t ic, oc;
     const float *wei, *bia;
+    const struct qb_chain *chain;
 };
-/* False: out of memory. */
-bool qb_float_weights_init(const struct qb_node *node, struct qb_arena *arena, struct qb_float_weights *out);
+/* False: out of memory. No instruction set above `cap` is used. */
+bool qb_float_weights_init(const struct qb_node *node, enum qb_isa cap, struct qb_arena *arena,
+                           struct qb_float_weights *out);
 
 /* dst of CONV `node` for one image, both NHWC. `alone`: the image is the whole batch. */
 void qb_float_conv(const struct qb_node *node, const struct qb_float_weights *weights,

@@ -24,8 +24,8 @@ struct qb_node qb_float_form(const struct qb_qnode *n)
                             .bia = n->bia};
 }
 
-enum qb_status qb_float_layer_init(const struct qb_qgraph *graph, int node, struct qb_arena *arena,
-                                   struct qb_float_layer *out, struct qb_error *err)
+enum qb_status qb_float_layer_init(const struct qb_qgraph *graph, int node, enum qb_isa cap,
+                                   struct qb_arena *arena, struct qb_float_layer *out, struct qb_error *err)
 {
     const struct qb_qnode *const n = &graph->nodes[node];
     struct qb_float_layer layer = {.node = n,
@@ -39,7 +39,7 @@ enum qb_status qb_float_layer_init(const struct qb_qgraph *graph, int node, stru
     if (n->dynamic) {
         QB_TRY(qb_dynamic_dense_init(n, arena, &layer.dynamic, err));
     } else if ((n->op == QB_QOP_CONV || n->op == QB_QOP_DENSE) &&
-               !qb_float_weights_init(&layer.form, arena, &layer.weights)) {
+               !qb_float_weights_init(&layer.form, cap, arena, &layer.weights)) {
         return qb_fail_memory(err, qb_node_params(&layer.form) * sizeof(float));
     }
     *out = layer;

@@ -29,8 +29,9 @@ static inline bool qb_is_float_layer(const struct qb_qgraph *graph, int node)
 /* The node as one of a float graph: geometry, weights and bias. */
 struct qb_node qb_float_form(const struct qb_qnode *node);
 
-enum qb_status qb_float_layer_init(const struct qb_qgraph *graph, int node, struct qb_arena *arena,
-                                   struct qb_float_layer *out, struct qb_error *err);
+/* No instruction set above `cap` is used for its sums. */
+enum qb_status qb_float_layer_init(const struct qb_qgraph *graph, int node, enum qb_isa cap,
+                                   struct qb_arena *arena, struct qb_float_layer *out, struct qb_error *err);
 /* Tensors are NHWC floats; codes are u8: pixels at INPUT, src of DEQUANTIZE, dst of QUANTIZE. */
 void qb_float_layer_run(const struct qb_float_layer *layer, const void *src0, const float *src1, void *dst);
 

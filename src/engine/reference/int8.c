@@ -273,7 +273,7 @@ static enum qb_status make_net(const struct qb_qgraph *graph, struct qb_runner *
             if (!layer->floats) {
                 return err->status;
             }
-            QB_TRY(qb_float_layer_init(graph, i, runner->arena, layer->floats, err));
+            QB_TRY(qb_float_layer_init(graph, i, QB_ISA_COUNT - 1, runner->arena, layer->floats, err));
         } else if (n->op == QB_QOP_ADD) {
             layer->add = qb_runner_array(runner, 1, sizeof *layer->add, err);
             if (!layer->add) {
