@@ -83,6 +83,11 @@ static enum qb_status take_codes(const struct lowering *l, int i, size_t each, s
     if (qb_weights_quantize(spec, node->wei, node->oc, each, l->out->arena, &wei, err) != QB_OK) {
         return qb_fail_prefix(err, "%s: weights of node \"%s\"", l->graph->path, node->name);
     }
+    const float src_scale = l->out->nodes[to->src[0]].q.scale;
+    if (l->roles[i].inner != QB_INNER_PRODUCT) { /* whose bias is none of its own: split_dense */
+        QB_TRY(qb_weights_widen(spec, node->wei, node->oc, each, to->bia, src_scale, l->out->arithmetic,
+                                l->out->arena, &wei, err));
+    }
     to->wei = wei.codes;
     to->wei_dtype = spec->dtype;
     to->wei_scale_count = wei.scale_count;
@@ -90,8 +95,7 @@ static enum qb_status take_codes(const struct lowering *l, int i, size_t each, s
     to->wei_zero_points = wei.zero_points;
     to->wei_seen = wei.seen;
     return qb_arithmetic_traits(l->scheme->arithmetic)->bia_codes
-               ? qb_bia_quantize(to, l->out->nodes[to->src[0]].q.scale, l->out->arithmetic, l->out->arena,
-                                 err)
+               ? qb_bia_quantize(to, src_scale, l->out->arithmetic, l->out->arena, err)
                : QB_OK;
 }
 

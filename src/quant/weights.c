@@ -154,6 +154,59 @@ void qb_weights_requantize(const struct qb_observer_spec *spec, const float *wei
     quantize(wei, count, &q, how, 1.0F / scale, shift, codes);
 }
 
+/* `scale`, or the least one in which the accumulator's units hold `bia`: see qb_weights_widen. float32 where
+ * NumPy computes so. */
+static float widened(enum qb_arithmetic arithmetic, bool per_channel, float bia, float src_scale, float scale)
+{
+    const double unit = (double)src_scale * (double)scale;
+    if (arithmetic == QB_ARITHMETIC_ORT) {
+        const double room = per_channel ? (double)(1.0001F * (2.0F * bia)) : 1.0001 * (2.0 * (double)bia);
+        const double least = room / (2.0 * INT32_MAX);
+        return unit < least && unit > 0.0 ? (float)((double)scale * (least / unit)) : scale;
+    }
+    const int32_t most = INT32_MAX / 2;
+    return (double)bia / (double)(src_scale * scale) > most ? (float)((double)bia / most / (double)src_scale)
+                                                            : scale;
+}
+
+enum qb_status qb_weights_widen(const struct qb_observer_spec *spec, const float *wei, int channels,
+                                size_t each, const float *bia, float src_scale, enum qb_arithmetic arithmetic,
+                                struct qb_arena *arena, struct qb_quantized_weights *weights,
+                                struct qb_error *err)
+{
+    const bool ort = arithmetic == QB_ARITHMETIC_ORT;
+    if ((!ort && arithmetic != QB_ARITHMETIC_TFLITE) || !spec->symmetric || spec->dtype != QB_QINT8) {
+        return QB_OK;
+    }
+    const size_t ranges = (size_t)weights->scale_count, share = (size_t)channels / ranges,
+                 slice = share * each;
+    float *scales = NULL;
+    int8_t *codes = NULL;
+    for (size_t k = 0; k < ranges; k++) {
+        float widest = 0.0F;
+        for (size_t c = k * share; c < (k + 1) * share; c++) {
+            widest = fmaxf(widest, fabsf(bia[c]));
+        }
+        const float scale = widened(arithmetic, ranges > 1, widest, src_scale, weights->scales[k]);
+        if (!(scale > weights->scales[k])) {
+            continue;
+        }
+        if (!codes) {
+            scales = qb_arena_memdup(arena, weights->scales, ranges * sizeof *scales);
+            codes = qb_arena_memdup(arena, weights->codes, ranges * slice);
+            if (!scales || !codes) {
+                return qb_fail_memory(err, ranges * slice);
+            }
+            weights->scales = scales;
+            weights->codes = codes;
+        }
+        scales[k] = scale;
+        qb_weights_requantize(spec, wei + k * slice, slice, scale, weights->zero_points[k],
+                              codes + k * slice);
+    }
+    return QB_OK;
+}
+
 static double bia_code(enum qb_arithmetic arithmetic, float bia, float scale)
 {
     if (arithmetic != QB_ARITHMETIC_TFLITE) {

@@ -26,6 +26,17 @@ enum qb_status qb_weights_quantize(const struct qb_observer_spec *spec, const fl
 void qb_weights_requantize(const struct qb_observer_spec *spec, const float *wei, size_t count, float scale,
                            int32_t zero_point, int8_t *codes);
 
+/* A scale so small that a bias would have no int32 code in the accumulator's units (a channel whose weights
+ * are all but 0) is widened, and its weights' codes change with it: `weights` are then other arrays of
+ * `arena`. bia: [channels], finite; `each` weights a channel. Arithmetic `ort`:
+ * _adjust_weight_scale_for_int32_bias of qdq_quantizer.py, which leaves unsigned and affine weights alone.
+ * `tflite`: SetBiasParamsWithAdjustments of quantization_driver.cc, whose biases keep to half of the int32
+ * range. Others have float biases: nothing to do. */
+enum qb_status qb_weights_widen(const struct qb_observer_spec *spec, const float *wei, int channels,
+                                size_t each, const float *bia, float src_scale, enum qb_arithmetic arithmetic,
+                                struct qb_arena *arena, struct qb_quantized_weights *weights,
+                                struct qb_error *err);
+
 /* Gives CONV or DENSE `to` the codes of its float bias in accumulator units, and what the codes stand for in
  * the bias's place. Weight scales are known; the accumulator's is a float32 product. Arithmetic `ort`:
  * onnxruntime/python/tools/quantization/base_quantizer.py (double, half to even). `tflite`:

@@ -410,6 +410,54 @@ static void test_tflite(void **state)
     qb_arena_destroy(arena);
 }
 
+/* Channels whose weights are all but 0, with a bias that int32 would not hold: scales from
+ * _adjust_weight_scale_for_int32_bias of onnxruntime 1.32 and by the formula of TensorFlow's
+ * SetBiasParamsWithAdjustments. */
+static void test_scales_that_hold_the_bias(void **state)
+{
+    (void)state;
+    enum { CHANNELS = 4, EACH = 2 };
+    static const float wei[] = {0.5F, -0.25F, 3e-9F, -2e-9F, 0, 0, 1e-10F, -2.5e-10F};
+    static const float bia[] = {1.0F, -0.75F, 2.0F, 1e-3F};
+    static const float ort[] = {0x1.020408p-8F, 0x1.e00c48p-28F, 1, 0x1.47b678p-37F};
+    static const int8_t ort_codes[] = {127, -64, 0, 0, 0, 0, 11, -27};
+    static const float tflite[] = {0x1.020408p-8F, 0x1.ep-27F, 0x1.4p-25F, 0x1.0e8c94p-28F};
+    struct qb_error err;
+    struct qb_quantized_weights q;
+    struct qb_arena *const arena = qb_arena_create();
+    struct qb_observer_spec spec = {.observer = "per_channel_minmax",
+                                    .dtype = QB_QINT8,
+                                    .symmetric = true,
+                                    .has_quant_range = true,
+                                    .quant_min = -127,
+                                    .quant_max = 127,
+                                    .scale_rule = QB_SCALE_ORT};
+    qbt_ok(qb_weights_quantize(&spec, wei, CHANNELS, EACH, arena, &q, &err), &err);
+    const struct qb_quantized_weights derived = q;
+    qbt_ok(qb_weights_widen(&spec, wei, CHANNELS, EACH, bia, 0.05F, QB_ARITHMETIC_FBGEMM, arena, &q, &err),
+           &err);
+    assert_memory_equal(&q, &derived, sizeof q); /* a float bias needs no room */
+    qbt_ok(qb_weights_widen(&spec, wei, CHANNELS, EACH, bia, 0.05F, QB_ARITHMETIC_ORT, arena, &q, &err),
+           &err);
+    assert_memory_equal(q.scales, ort, sizeof ort);
+    assert_memory_equal(q.codes, ort_codes, sizeof ort_codes);
+
+    spec.scale_rule = QB_SCALE_TFLITE;
+    qbt_ok(qb_weights_quantize(&spec, wei, CHANNELS, EACH, arena, &q, &err), &err);
+    qbt_ok(qb_weights_widen(&spec, wei, CHANNELS, EACH, bia, 0.05F, QB_ARITHMETIC_TFLITE, arena, &q, &err),
+           &err);
+    assert_memory_equal(q.scales, tflite, sizeof tflite);
+
+    spec.observer = "minmax"; /* one scale, the widest bias */
+    spec.scale_rule = QB_SCALE_ORT;
+    qbt_ok(qb_weights_quantize(&spec, wei + EACH, CHANNELS - 1, EACH, arena, &q, &err), &err);
+    qbt_ok(qb_weights_widen(&spec, wei + EACH, CHANNELS - 1, EACH, bia + 1, 0.05F, QB_ARITHMETIC_ORT, arena,
+                            &q, &err),
+           &err);
+    assert_true(q.scale_count == 1 && q.scales[0] == 0x1.40083p-26F);
+    qb_arena_destroy(arena);
+}
+
 /* mean_minmax sees images, two-pass observers everything twice. */
 static void test_calibration(void **state)
 {
@@ -509,8 +557,8 @@ int main(void)
         cmocka_unit_test(test_golden),      cmocka_unit_test(test_mse),
         cmocka_unit_test(test_per_channel), cmocka_unit_test(test_bits),
         cmocka_unit_test(test_scale_rules), cmocka_unit_test(test_weight_rules),
-        cmocka_unit_test(test_tflite),      cmocka_unit_test(test_calibration),
-        cmocka_unit_test(test_degenerate),
+        cmocka_unit_test(test_tflite),      cmocka_unit_test(test_scales_that_hold_the_bias),
+        cmocka_unit_test(test_calibration), cmocka_unit_test(test_degenerate),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
