@@ -16,7 +16,8 @@
 enum { OPT_LOGITS = 256, OPT_PREDICTIONS, OPT_IMPL, OPT_BATCH, OPT_ACCUMULATE };
 
 struct options {
-    const char *model, *engine, *isa, *impl, *data_dir, *logits, *predictions, *arithmetic, *accumulate;
+    const char *model, *scheme, *engine, *isa, *impl, *data_dir, *logits, *predictions, *arithmetic,
+        *accumulate;
     int threads, batch;
     size_t images;
     bool json;
@@ -25,6 +26,12 @@ struct options {
 static const struct argp_option option_list[] = {
     {"model", 'm', "FILE", 0,
      "an ONNX model (float, QDQ or QOperator), a Keras .h5 or a .tflite file; required", 0},
+    {"scheme", 's', "NAME", 0,
+     "how to quantize a float model first: a scheme of `qbench schemes`, a scheme file, or fp32 (default), "
+     "calibrated on the "
+     "first 100 training images of each class; `qbench quantize` has other calibrations, and writes the "
+     "model",
+     0},
     {"engine", 'e', "NAME", 0,
      "reference, native, onednn or onednn_fused (default: native; onednn for float models and with --impl, "
      "reference where sums saturate)",
@@ -57,6 +64,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     struct options *const o = state->input;
     switch (key) {
     case 'm': o->model = arg; return 0;
+    case 's': o->scheme = arg; return 0;
     case 'e': o->engine = arg; return 0;
     case 'i': o->isa = arg; return 0;
     case 't': o->threads = (int)cli_number(state, "--threads", arg, 1, 1024); return 0;
@@ -240,10 +248,16 @@ static enum qb_status evaluate(const struct options *o, struct qb_error *err)
         status = pipeline_model_load(o->model, o->arithmetic, &model, err);
     }
     if (status == QB_OK) {
-        status = !model.qgraph && o->accumulate
-                     ? qb_fail(err, QB_EINPUT,
-                               "--accumulate: %s is a float model; a quantized one is expected", o->model)
-                     : pipeline_accumulate(o->accumulate, model.qgraph, err);
+        status = pipeline_model_quantize(o->scheme, o->model, o->data_dir, options.isa, &cli_progress, &model,
+                                         err);
+        cli_progress_end();
+    }
+    if (status == QB_OK) {
+        status =
+            !model.qgraph && o->accumulate
+                ? qb_fail(err, QB_EINPUT,
+                          "--accumulate: %s is a float model; give a quantized one, or --scheme", o->model)
+                : pipeline_accumulate(o->accumulate, model.qgraph, err);
     }
     if (status == QB_OK) {
         status = pipeline_data(o->data_dir, QB_SPLIT_TEST, &set, err);

@@ -7,7 +7,6 @@
 #include <string.h>
 
 #include "cli/pipeline.h"
-#include "cli/share.h"
 #include "measure/accuracy.h"
 #include "measure/machine.h"
 #include "measure/profile.h"
@@ -71,23 +70,6 @@ struct work {
     int count;
     enum qb_isa isa;
 };
-
-/* A float model is quantized with the scheme, unless that is fp32. */
-static enum qb_status quantize(const struct options *o, struct work *w, struct qb_error *err)
-{
-    if (w->model.qgraph) {
-        return o->scheme ? qb_fail(err, QB_EINPUT, "--scheme: %s is quantized already", o->model) : QB_OK;
-    }
-    struct qb_scheme scheme = {0};
-    QB_TRY(qb_scheme_load(o->scheme ? o->scheme : "fbgemm", share_scheme_dirs(), w->arena, &scheme, err));
-    if (scheme.fp32) {
-        return QB_OK;
-    }
-    const struct qb_sampler sampler = {.per_class = 100};
-    const struct pipeline_calibration calibration = {
-        .sampler = &sampler, .batch_size = 32, .data_dir = o->data_dir, .isa = w->isa};
-    return pipeline_quantize(w->model.graph, &scheme, &calibration, &cli_progress, &w->model.qgraph, err);
-}
 
 /* Before anything is calibrated. */
 static enum qb_status check_engines(const struct options *o, struct work *w, struct qb_error *err)
@@ -221,7 +203,8 @@ static enum qb_status profile(const struct options *o, struct work *w, struct qb
     QB_TRY(pipeline_data(o->data_dir, QB_SPLIT_TEST, &w->test, err));
     pipeline_tell_synthetic();
     QB_TRY(qb_check_images(w->model.graph->nodes[0].dst, &w->test, err));
-    QB_TRY(quantize(o, w, err));
+    const char *const scheme = o->scheme || w->model.qgraph ? o->scheme : "fbgemm";
+    QB_TRY(pipeline_model_quantize(scheme, o->model, o->data_dir, w->isa, &cli_progress, &w->model, err));
     cli_progress_end();
     QB_TRY(o->engines ? make_asked(o, w, err) : make_usual(o, w, err));
     return measure(o, w, err);

@@ -418,6 +418,30 @@ enum qb_status pipeline_model_load(const char *path, const char *arithmetic, str
     return QB_OK;
 }
 
+enum qb_status pipeline_model_quantize(const char *name, const char *path, const char *data_dir,
+                                       enum qb_isa isa, const struct qb_progress *progress,
+                                       struct pipeline_model *model, struct qb_error *err)
+{
+    if (!name) {
+        return QB_OK;
+    }
+    if (model->qgraph) {
+        return qb_fail(err, QB_EINPUT, "--scheme: %s is quantized already; give the float model", path);
+    }
+    struct qb_arena *const arena = qb_arena_create();
+    struct qb_scheme scheme = {0};
+    enum qb_status status = arena ? qb_scheme_load(name, share_scheme_dirs(), arena, &scheme, err)
+                                  : qb_fail_memory(err, sizeof(void *));
+    if (status == QB_OK && !scheme.fp32) {
+        const struct qb_sampler sampler = {.per_class = 100};
+        const struct pipeline_calibration calibration = {
+            .sampler = &sampler, .batch_size = 32, .data_dir = data_dir, .isa = isa};
+        status = pipeline_quantize(model->graph, &scheme, &calibration, progress, &model->qgraph, err);
+    }
+    qb_arena_destroy(arena);
+    return status;
+}
+
 void pipeline_model_free(struct pipeline_model *model)
 {
     qb_qgraph_free(model->qgraph);

@@ -56,6 +56,13 @@ struct pipeline_model {
 };
 enum qb_status pipeline_model_load(const char *path, const char *arithmetic, struct pipeline_model *out,
                                    struct qb_error *err);
+/* Option --scheme of commands without calibration options: the float `model` of file `path` becomes the
+ * network of the scheme (a name or a file), calibrated on the first 100 training images of each class in
+ * batches of 32. `scheme` NULL or fp32: it stays as it is. A model that is quantized already is an error.
+ * `isa` as in struct pipeline_calibration. */
+enum qb_status pipeline_model_quantize(const char *scheme, const char *path, const char *data_dir,
+                                       enum qb_isa isa, const struct qb_progress *progress,
+                                       struct pipeline_model *model, struct qb_error *err);
 void pipeline_model_free(struct pipeline_model *model);
 
 /* Option --accumulate: sums of `qgraph` in place of its own; NULL: as they are. An unknown name lists those

@@ -168,6 +168,29 @@ static void own_calibration_gives_pytorchs_logits(void **state)
     }
 }
 
+/* In one command: the network that `quantize` writes. */
+static void evaluate_quantizes(void **state)
+{
+    (void)state;
+    const char *const model = qbt_source("models/resnet8.onnx");
+    struct e2e_result r = e2e_run(NULL, "quantize --model %s --scheme best --output q.onnx", model);
+    assert_int_equal(r.code, 0);
+    e2e_free(&r);
+    json_t *const file = evaluate("--model q.onnx --images 200");
+    json_t *const direct = evaluate(with("--model %s --scheme best --images 200", model));
+    assert_true(json_equal(json_object_get(file, "logits_sha256"), json_object_get(direct, "logits_sha256")));
+    const json_t *const of = json_object_get(direct, "model");
+    assert_string_equal(json_string_value(json_object_get(of, "scheme")), "best");
+    assert_int_equal(json_integer_value(json_object_get(of, "bytes")), 80474);
+    json_decref(direct);
+    json_decref(file);
+    json_t *const floats = evaluate(with("--model %s --scheme fp32 --images 200", model));
+    assert_string_equal(json_string_value(json_object_get(json_object_get(floats, "model"), "scheme")),
+                        "fp32");
+    json_decref(floats);
+    e2e_expect_error(NULL, 2, "is quantized already", "evaluate --model q.onnx --scheme best");
+}
+
 static void golden_scales_give_the_golden_predictions(void **state)
 {
     (void)state;
@@ -324,6 +347,7 @@ int main(void)
         cmocka_unit_test(published_models),
         cmocka_unit_test(text_shows_the_published_figure),
         cmocka_unit_test(own_calibration_gives_pytorchs_logits),
+        cmocka_unit_test(evaluate_quantizes),
         cmocka_unit_test(golden_scales_give_the_golden_predictions),
         cmocka_unit_test(torch_scales_and_logits),
         cmocka_unit_test(uint8_is_refused_by_pytorch_and_replaced),
