@@ -129,8 +129,8 @@ static void test_shipped(void **state)
     assert_string_equal(plan.name, "default");
     assert_string_equal(plan.model, "models/resnet8.onnx");
     assert_int_equal(plan.data.images, 10000);
-    assert_int_equal(plan.scheme_count, 9);
-    assert_int_equal(plan.entry_count, 24);
+    assert_int_equal(plan.scheme_count, 10);
+    assert_int_equal(plan.entry_count, 27);
     assert_int_equal(plan.measure.batch_count, 2);
     qb_plan_free(&plan);
     qbt_ok(qb_plan_load(qbt_source("configs/quick.yaml"), scheme_dirs, engines, &plan, &err), &err);
