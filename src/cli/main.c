@@ -22,7 +22,7 @@ static const struct cli_command commands[] = {
     {"sensitivity", "which layer costs the accuracy: each quantized alone, each kept float", cmd_sensitivity},
     {"trace", "every tensor of one image, integer and float, as .npy files with statistics", cmd_trace},
     {"report", "views of stored results: text, Markdown, CSV, JSON, SVG, HTML", cmd_report},
-    {"fetch", "bring CIFAR-10 to the cache folder", cmd_fetch},
+    {"fetch", "bring CIFAR-10, or the published weights, to the cache folder", cmd_fetch},
     {"schemes", "the schemes that are there, and what they reproduce", cmd_schemes},
     {"env", "this machine and this build", cmd_env},
 };

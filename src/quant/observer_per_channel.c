@@ -1,5 +1,5 @@
-/* per_channel_NAME: observer NAME for each output channel of a weight tensor on its own. (per_channel_minmax
- * is PyTorch's and has its own file.) */
+/* per_channel_NAME: observer NAME for each output channel of a weight tensor on its own. per_channel_minmax is
+ * torch.ao.quantization.PerChannelMinMaxObserver. */
 #include <stdlib.h>
 
 #include "quant/extrema.h"
@@ -92,6 +92,7 @@ static enum qb_status range(const struct qb_observer *observer, float *min, floa
         .destroy = destroy,                                                                                  \
     }
 
+PER_CHANNEL(minmax, 0);
 PER_CHANNEL(trt_percentile, QB_OPTION_BINS | QB_OPTION_PERCENTILE);
 PER_CHANNEL(trt_mse, QB_OPTION_BINS);
 PER_CHANNEL(ncnn_aciq, 0);
