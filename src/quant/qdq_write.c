@@ -68,10 +68,11 @@ static void to_chw(struct qb_shape s, size_t rows, size_t size, const void *hwc,
 static uint8_t *weight_codes(struct writer *w, const struct qb_qnode *node, size_t each)
 {
     const size_t rows = (size_t)node->oc, count = rows * each;
-    uint8_t *const codes = qb_arena_array(w->p.arena, 2 * count, 1), *const ordered = codes + count;
+    uint8_t *const codes = qb_arena_array(w->p.arena, 2 * count, 1);
     if (!codes) {
         return NULL;
     }
+    uint8_t *const ordered = codes + count;
     for (size_t i = 0; i < count; i++) {
         codes[i] = (uint8_t)(node->wei[i] + qb_weight_shift(node->wei_dtype));
     }
