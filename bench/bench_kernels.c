@@ -6,20 +6,26 @@
 #include "kernels/add/add.h"
 #include "kernels/avgpool/avgpool.h"
 #include "kernels/conv/conv.h"
+#include "kernels/mul/mul.h"
 #include "kernels/quantize/quantize.h"
+#include "kernels/recode/recode.h"
 #include "kernels/relu/relu.h"
 
-/* A kernel and the tensors it works on; which member of `run` counts, `op` says. */
+enum family { CONV, QUANTIZE, ADD, MUL, RELU, RECODE, AVGPOOL };
+
+/* A kernel and the tensors it works on; which member of `run` counts, `family` says. */
 struct kernel {
     const struct bench *bench;
     enum qb_isa isa;
-    enum qb_op op;
+    enum family family;
     union {
         const struct qb_conv_impl *conv;
-        const struct qb_add_impl *add;
-        const struct qb_relu_impl *relu;
-        const struct qb_avgpool_impl *avgpool;
         const struct qb_quantize_impl *quantize;
+        const struct qb_add_impl *add;
+        const struct qb_mul_impl *mul;
+        const struct qb_relu_impl *relu;
+        const struct qb_recode_impl *recode;
+        const struct qb_avgpool_impl *avgpool;
     } run;
     const struct bench_conv *conv; /* CONV */
     const struct qb_node *node;
@@ -129,49 +135,80 @@ static enum qb_status time_conv(struct gbench_run *run, const struct kernel *k, 
     return QB_OK;
 }
 
-/* Tensors without frames, pixels in blocks of 16 channels. */
+/* Parameters of the kernels without weights, for tensors without frames, pixels in blocks of 16 channels. */
+struct elementwise {
+    size_t rows, src_row, dst_step, dst_row; /* bytes */
+    struct qb_quantize quantize;
+    struct qb_addition add;
+    struct qb_product mul;
+    uint8_t table[256];
+    struct qb_pool pool;
+};
+
+static struct elementwise make_elementwise(const struct kernel *k)
+{
+    const struct qb_node *const n = k->node;
+    const bool image = k->family == QUANTIZE;
+    const struct qb_shape s = k->src, d = n->dst;
+    const size_t src_step = image ? (size_t)s.c : round_up((size_t)s.c, QB_BLOCK);
+    const size_t dst_step = image ? step_of(d.c) : round_up((size_t)d.c, QB_BLOCK);
+    struct elementwise e = {.rows = (size_t)s.h,
+                            .src_row = (size_t)s.w * src_step,
+                            .dst_step = dst_step,
+                            .dst_row = (size_t)d.w * dst_step,
+                            .add = {.scale = {bench_scale, bench_scale}, .dst_inverse = 1 / bench_scale},
+                            .mul = {.zero = {3, 5}, .ratio = 0.01F, .offset = 0.5F, .zero_point = 7}};
+    qb_quantize_init(bench_scale, 0, &e.quantize);
+    bench_fill_codes(e.table, sizeof e.table, 255);
+    e.pool = (struct qb_pool){.kh = n->kh,
+                              .kw = n->kw,
+                              .stride_h = n->stride_h,
+                              .stride_w = n->stride_w,
+                              .dst_h = d.h,
+                              .dst_w = d.w,
+                              .blocks = qb_blocks(d.c),
+                              .src_step = src_step,
+                              .src_pitch = e.src_row,
+                              .dst_step = dst_step,
+                              .dst_pitch = e.dst_row,
+                              .inverse = 1.0F / (float)(k->family == AVGPOOL ? n->kh * n->kw : 1)};
+    return e;
+}
+
+static void run_elementwise(const struct kernel *k, const struct elementwise *e, const uint8_t *src0,
+                            const uint8_t *src1, uint8_t *dst)
+{
+    const size_t rows = e->rows, row = e->src_row;
+    switch (k->family) {
+    case QUANTIZE:
+        k->run.quantize->run(&e->quantize, src0, k->src.h, k->src.w, k->src.c, dst, e->dst_step, e->dst_row);
+        break;
+    case ADD: k->run.add->run(&e->add, rows, row, src0, row, src1, row, dst, e->dst_row); break;
+    case MUL: k->run.mul->run(&e->mul, rows, row, src0, row, src1, row, dst, e->dst_row); break;
+    case RELU: k->run.relu->run((struct qb_limits){0, 255}, rows, row, src0, row, dst, e->dst_row); break;
+    case RECODE: k->run.recode->run(e->table, rows, row, src0, row, dst, e->dst_row); break;
+    case AVGPOOL: k->run.avgpool->run(&e->pool, src0, dst); break;
+    case CONV: break; /* time_conv */
+    }
+}
+
 static enum qb_status time_elementwise(struct gbench_run *run, const struct kernel *k, struct qb_arena *arena,
                                        struct qb_error *err)
 {
-    const struct qb_shape s = k->src, d = k->node->dst;
-    const size_t src_step = k->op == QB_OP_INPUT ? (size_t)s.c : round_up((size_t)s.c, QB_BLOCK);
-    const size_t dst_step = k->op == QB_OP_INPUT ? step_of(d.c) : round_up((size_t)d.c, QB_BLOCK);
-    const size_t rows = (size_t)s.h, row = (size_t)s.w * src_step, dst_row = (size_t)d.w * dst_step;
-    const struct qb_addition add = {.scale = {bench_scale, bench_scale}, .dst_inverse = 1 / bench_scale};
-    const struct qb_pool pool = {.kh = k->node->kh,
-                                 .kw = k->node->kw,
-                                 .stride_h = k->node->stride_h,
-                                 .stride_w = k->node->stride_w,
-                                 .dst_h = d.h,
-                                 .dst_w = d.w,
-                                 .blocks = qb_blocks(d.c),
-                                 .src_step = src_step,
-                                 .src_pitch = row,
-                                 .dst_step = dst_step,
-                                 .dst_pitch = dst_row,
-                                 .inverse =
-                                     1.0F / (float)(k->op == QB_OP_AVGPOOL ? k->node->kh * k->node->kw : 1)};
-    struct qb_quantize quantize;
-    qb_quantize_init(bench_scale, 0, &quantize);
-    const size_t bytes = rows * row;
-    uint8_t *const src0 = qb_arena_array(arena, rows, row), *const src1 = qb_arena_array(arena, rows, row),
-                   *const dst = qb_arena_array(arena, (size_t)d.h, dst_row);
+    const struct elementwise e = make_elementwise(k);
+    const size_t bytes = e.rows * e.src_row;
+    uint8_t *const src0 = qb_arena_array(arena, bytes, 1), *const src1 = qb_arena_array(arena, bytes, 1),
+                   *const dst = qb_arena_array(arena, (size_t)k->node->dst.h, e.dst_row);
     if (!src0 || !src1 || !dst) {
         return qb_fail_memory(err, bytes);
     }
     bench_fill_codes(src0, bytes, 127);
     bench_fill_codes(src1, bytes, 127);
     while (gbench_next(run)) {
-        switch (k->op) {
-        case QB_OP_ADD: k->run.add->run(&add, rows, row, src0, row, src1, row, dst, dst_row); break;
-        case QB_OP_RELU:
-            k->run.relu->run((struct qb_limits){0, 255}, rows, row, src0, row, dst, dst_row);
-            break;
-        case QB_OP_AVGPOOL: k->run.avgpool->run(&pool, src0, dst); break;
-        default: k->run.quantize->run(&quantize, src0, s.h, s.w, s.c, dst, dst_step, dst_row); break;
-        }
+        run_elementwise(k, &e, src0, src1, dst);
     }
-    gbench_counter(run, "MB/s", (double)bytes * (k->op == QB_OP_ADD ? 2e-6 : 1e-6) / gbench_seconds(run));
+    const double sources = k->family == ADD || k->family == MUL ? 2 : 1;
+    gbench_counter(run, "MB/s", (double)bytes * sources * 1e-6 / gbench_seconds(run));
     return QB_OK;
 }
 
@@ -185,43 +222,37 @@ static void run_kernel(struct gbench_run *run, void *ctx)
         return;
     }
     struct qb_arena *const arena = qb_arena_create();
-    const enum qb_status status = !arena                ? qb_fail_memory(&err, sizeof(void *))
-                                  : k->op == QB_OP_CONV ? time_conv(run, k, arena, &err)
-                                                        : time_elementwise(run, k, arena, &err);
+    const enum qb_status status = !arena              ? qb_fail_memory(&err, sizeof(void *))
+                                  : k->family == CONV ? time_conv(run, k, arena, &err)
+                                                      : time_elementwise(run, k, arena, &err);
     if (status != QB_OK) {
         bench_stop(run, &err);
     }
     qb_arena_destroy(arena);
 }
 
-static enum qb_status add_elementwise(struct bench *bench, struct kernel *k, enum qb_isa isa, const char *op,
-                                      struct qb_error *err)
-{
-    k->isa = isa;
-    return bench_add(bench, run_kernel, k, sizeof *k, err, "%s/%dx%dx%d/%s/mb1", op, k->src.h, k->src.w,
-                     k->src.c, qb_isa_name(isa));
-}
+/* Every entry of a kernel table on the tensors of `k`. */
+#define ADD_TABLE(NAME, FAMILY)                                                                              \
+    for (size_t i = 0; qb_##NAME##_impls[i]; i++) {                                                          \
+        k.family = FAMILY;                                                                                   \
+        k.isa = qb_##NAME##_impls[i]->isa;                                                                   \
+        k.run.NAME = qb_##NAME##_impls[i];                                                                   \
+        QB_TRY(bench_add(bench, run_kernel, &k, sizeof k, err, "%s/%dx%dx%d/%s/mb1", #NAME, src.h, src.w,    \
+                         src.c, k.run.NAME->name));                                                          \
+    }
 
-/* All kernels of the node's operator. */
+/* All kernels of the node's operator, and those that take tensors like its own in other networks: products
+ * where batch normalizations were left as they are, other scales behind ReLUs. */
 static enum qb_status add_node(struct bench *bench, const struct qb_node *node, struct qb_shape src,
                                struct qb_error *err)
 {
-    struct kernel k = {.bench = bench, .op = node->op, .node = node, .src = src};
-    for (size_t i = 0; node->op == QB_OP_INPUT && qb_quantize_impls[i]; i++) {
-        k.run.quantize = qb_quantize_impls[i];
-        QB_TRY(add_elementwise(bench, &k, k.run.quantize->isa, "quantize", err));
-    }
-    for (size_t i = 0; node->op == QB_OP_ADD && qb_add_impls[i]; i++) {
-        k.run.add = qb_add_impls[i];
-        QB_TRY(add_elementwise(bench, &k, k.run.add->isa, "add", err));
-    }
-    for (size_t i = 0; node->op == QB_OP_RELU && qb_relu_impls[i]; i++) {
-        k.run.relu = qb_relu_impls[i];
-        QB_TRY(add_elementwise(bench, &k, k.run.relu->isa, "relu", err));
-    }
-    for (size_t i = 0; node->op == QB_OP_AVGPOOL && qb_avgpool_impls[i]; i++) {
-        k.run.avgpool = qb_avgpool_impls[i];
-        QB_TRY(add_elementwise(bench, &k, k.run.avgpool->isa, "avgpool", err));
+    struct kernel k = {.bench = bench, .node = node, .src = src};
+    switch (node->op) {
+    case QB_OP_INPUT: ADD_TABLE(quantize, QUANTIZE) break;
+    case QB_OP_ADD: ADD_TABLE(add, ADD) ADD_TABLE(mul, MUL) break;
+    case QB_OP_RELU: ADD_TABLE(relu, RELU) ADD_TABLE(recode, RECODE) break;
+    case QB_OP_AVGPOOL: ADD_TABLE(avgpool, AVGPOOL) break;
+    default: break; /* CONV: bench_kernels */
     }
     return QB_OK;
 }
@@ -244,7 +275,7 @@ enum qb_status bench_kernels(struct bench *bench, struct qb_error *err)
         for (size_t i = 0; qb_conv_impls[i]; i++) {
             const struct kernel k = {.bench = bench,
                                      .isa = qb_conv_impls[i]->isa,
-                                     .op = QB_OP_CONV,
+                                     .family = CONV,
                                      .run.conv = qb_conv_impls[i],
                                      .conv = &bench->convs[c]};
             QB_TRY(bench_add(bench, run_kernel, &k, sizeof k, err, "conv/%s/%s/u8s8u8/mb1", k.conv->shape,

@@ -11,8 +11,11 @@
 #include "kernels/add/add.h"
 #include "kernels/avgpool/avgpool.h"
 #include "kernels/conv/conv.h"
+#include "kernels/mul/mul.h"
 #include "kernels/quantize/quantize.h"
+#include "kernels/recode/recode.h"
 #include "kernels/relu/relu.h"
+#include "quant/observer.h"
 #include "testing.h"
 
 enum { MAX_OUTPUT = 1 << 20 };
@@ -98,17 +101,39 @@ static void every_kernel_is_listed_and_runs(void **state)
     CHECK(qb_conv_impls, "conv/ic16ih32oc32oh16kh3sh2ph0/%s/u8s8u8/mb1")
     CHECK(qb_quantize_impls, "quantize/32x32x3/%s/mb1")
     CHECK(qb_relu_impls, "relu/16x16x32/%s/mb1")
+    CHECK(qb_recode_impls, "recode/16x16x32/%s/mb1")
     CHECK(qb_add_impls, "add/8x8x64/%s/mb1")
+    CHECK(qb_mul_impls, "mul/8x8x64/%s/mb1")
     CHECK(qb_avgpool_impls, "avgpool/8x8x64/%s/mb1")
     free(list);
-    json_t *const report = run_json(
-        "^(conv/ic16ih32oc32oh16kh3.*/(ref|a.*)/u8s8u8|quantize/.*|relu/16x16.*|add/8x8.*|avgpool/.*)/mb1$");
+    json_t *const report = run_json("^(conv/ic16ih32oc32oh16kh3.*/(ref|a.*)/u8s8u8|quantize/.*|re.*/"
+                                    "16x16.*|(add|mul)/8x8.*|avgpool/.*)/mb1$");
     const json_t *const results = json_object_get(report, "benchmarks");
     for (size_t i = 0; i < json_array_size(results); i++) {
         const json_t *const b = json_array_get(results, i);
         runs -= json_is_number(json_object_get(b, "GMAC/s")) || json_is_number(json_object_get(b, "MB/s"));
     }
     assert_int_equal(runs, 0);
+    json_decref(report);
+}
+
+/* None fails, whatever it must have seen before. */
+static void every_observer_runs(void **state)
+{
+    (void)state;
+    json_t *const report = run_json("^observer/");
+    const json_t *const results = json_object_get(report, "benchmarks");
+    size_t observers = 0;
+    while (qb_observers[observers]) {
+        observers++;
+    }
+    assert_int_equal(json_array_size(results), 2 * observers);
+    for (size_t i = 0; i < json_array_size(results); i++) {
+        const json_t *const b = json_array_get(results, i), *const why = json_object_get(b, "error_message");
+        if (why) {
+            fail_msg("%s: %s", json_string_value(json_object_get(b, "name")), json_string_value(why));
+        }
+    }
     json_decref(report);
 }
 
@@ -212,6 +237,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_list_holds_every_family),
         cmocka_unit_test(every_kernel_is_listed_and_runs),
+        cmocka_unit_test(every_observer_runs),
         cmocka_unit_test(the_context_names_the_machine_and_the_work),
         cmocka_unit_test(the_counters_agree),
         cmocka_unit_test(the_isa_is_capped_by_the_environment),
