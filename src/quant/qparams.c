@@ -45,9 +45,12 @@ static void derive_torch(const struct qb_observer_spec *spec, float low, float h
         const float limit = -low > high ? -low : high;
         const float scale = limit / (levels / 2);
         q->scale = scale > eps ? scale : eps;
-        if (spec->dtype == QB_QUINT8) {
-            q->zero_point = spec->has_quant_range ? floor_half(q->quant_min + q->quant_max)
-                                                  : (q->quant_min + q->quant_max + 1) / 2;
+        if (spec->dtype == QB_QUINT8) { /* reduce_range moves the middle of a range of one's own alone */
+            int min = q->quant_min, max = q->quant_max;
+            if (!spec->has_quant_range) {
+                qb_bits_range(spec->dtype, spec->bits, &min, &max);
+            }
+            q->zero_point = spec->has_quant_range ? floor_half(min + max) : (min + max + 1) / 2;
         }
         return;
     }

@@ -195,6 +195,14 @@ static enum qb_status check_options(const struct half *half, struct qb_error *er
     return check_scale_rule(half, err);
 }
 
+/* MinMaxObserver and what PyTorch derives from it, or writes like it. */
+static bool is_minmax(const struct qb_observer_spec *spec)
+{
+    const struct qb_observer_ops *const ops = qb_observer_find(spec->observer);
+    return ops == &qb_observer_minmax || ops == &qb_observer_moving_average_minmax ||
+           ops == &qb_observer_per_channel_minmax;
+}
+
 static enum qb_status check_quant_range(const struct half *half, struct qb_error *err)
 {
     const struct qb_observer_spec *const spec = half->spec;
@@ -207,12 +215,13 @@ static enum qb_status check_quant_range(const struct half *half, struct qb_error
             "%s: %s.quant_min, quant_max are %d, %d; a range within %d..%d of %s that contains 0 is expected",
             half->file, half->key, spec->quant_min, spec->quant_max, low, high, qb_dtype_name(spec->dtype));
     }
-    if (spec->reduce_range && spec->symmetric && spec->dtype == QB_QUINT8) {
-        return qb_fail(err, QB_EUNSUPPORTED,
-                       "%s: %s.reduce_range cannot be combined with symmetric quint8 (PyTorch raises "
-                       "NotImplementedError); "
-                       "use symmetric: false, dtype: qint8 or reduce_range: false",
-                       half->file, half->key);
+    if (spec->reduce_range && spec->symmetric && spec->dtype == QB_QUINT8 &&
+        spec->scale_rule == QB_SCALE_TORCH && is_minmax(spec)) {
+        return qb_fail(
+            err, QB_EUNSUPPORTED,
+            "%s: %s.reduce_range cannot be combined with symmetric quint8 for observer %s (PyTorch raises "
+            "NotImplementedError); use symmetric: false, dtype: qint8 or reduce_range: false",
+            half->file, half->key, spec->observer);
     }
     qb_spec_quant_range(spec, &low, &high);
     if (low >= high) {

@@ -36,6 +36,36 @@ static struct qb_qparams finish(const struct qb_observer_spec *spec, struct qb_o
     return q;
 }
 
+/* torch 2.13.0: HistogramObserver(dtype=quint8, qscheme=per_tensor_symmetric, ...)._calculate_qparams(-1, 3).
+ */
+static void test_symmetric_quint8(void **state)
+{
+    (void)state;
+    static const struct {
+        bool own_range, reduce_range;
+        int quant_max;
+        float scale;
+        int zero_point;
+    } rows[] = {{false, false, 0, 0x1.818182p-6F, 128},
+                {false, true, 0, 0x1.83060cp-5F, 128},
+                {true, false, 200, 0x1.eb851ep-6F, 100},
+                {true, true, 200, 0x1.eb851ep-5F, 50},
+                {true, true, 127, 0x1.861862p-4F, 31}};
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        const struct qb_observer_spec spec = {.observer = "histogram",
+                                              .dtype = QB_QUINT8,
+                                              .symmetric = true,
+                                              .reduce_range = rows[i].reduce_range,
+                                              .has_quant_range = rows[i].own_range,
+                                              .quant_max = rows[i].quant_max};
+        struct qb_error err;
+        struct qb_qparams q;
+        qbt_ok(qb_qparams_derive(&spec, -1, 3, &q, &err), &err);
+        assert_true(q.scale == rows[i].scale);
+        assert_int_equal(q.zero_point, rows[i].zero_point);
+    }
+}
+
 static void test_generator(void **state)
 {
     (void)state;
@@ -462,12 +492,13 @@ static void test_weights(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_generator),      cmocka_unit_test(test_cubic_set),
-        cmocka_unit_test(test_cubic_search),   cmocka_unit_test(test_small_set),
-        cmocka_unit_test(test_options),        cmocka_unit_test(test_torch_sum),
-        cmocka_unit_test(test_torch_linspace), cmocka_unit_test(test_histc_rules),
-        cmocka_unit_test(test_bad_values),     cmocka_unit_test(test_infinite_values),
-        cmocka_unit_test(test_derivation),     cmocka_unit_test(test_weights),
+        cmocka_unit_test(test_symmetric_quint8), cmocka_unit_test(test_generator),
+        cmocka_unit_test(test_cubic_set),        cmocka_unit_test(test_cubic_search),
+        cmocka_unit_test(test_small_set),        cmocka_unit_test(test_options),
+        cmocka_unit_test(test_torch_sum),        cmocka_unit_test(test_torch_linspace),
+        cmocka_unit_test(test_histc_rules),      cmocka_unit_test(test_bad_values),
+        cmocka_unit_test(test_infinite_values),  cmocka_unit_test(test_derivation),
+        cmocka_unit_test(test_weights),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

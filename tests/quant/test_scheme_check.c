@@ -21,6 +21,9 @@ static void test_accepted(void **state)
     struct qb_error err;
     struct qb_scheme s = qbt_fbgemm();
     qbt_ok(qb_scheme_check(&s, &err), &err);
+    s.activations.symmetric = true; /* with reduce_range: PyTorch's HistogramObserver takes it */
+    qbt_ok(qb_scheme_check(&s, &err), &err);
+    s.activations.symmetric = false;
     s.weights.dtype = QB_QUINT8; /* PyTorch's fbgemm refuses it, our arithmetic does not */
     qbt_ok(qb_scheme_check(&s, &err), &err);
     s.weights.symmetric = false;
@@ -166,6 +169,9 @@ static void test_quant_range(void **state)
     }
     s = qbt_fbgemm();
     s.activations.symmetric = true;
+    s.activations.observer = "minmax";
+    refuse(&s, QB_EUNSUPPORTED, "activations.reduce_range", "symmetric quint8");
+    s.activations.observer = "moving_average_minmax";
     refuse(&s, QB_EUNSUPPORTED, "activations.reduce_range", "symmetric quint8");
     s = qbt_fbgemm();
     s.activations.has_quant_range = true;
@@ -192,6 +198,7 @@ static void test_users_of_the_check(void **state)
     struct qb_calibration *calibration;
     struct qb_qgraph *q;
     s.activations.symmetric = true;
+    s.activations.observer = "minmax";
     qbt_error(qb_calibration_create(graph, &s, &calibration, &err), QB_EUNSUPPORTED, &err,
               "symmetric quint8");
     qbt_error(qb_quantize(graph, &s, &table, "", &q, &err), QB_EUNSUPPORTED, &err, "symmetric quint8");
