@@ -135,7 +135,7 @@ static void test_shipped(void **state)
     qb_plan_free(&plan);
     qbt_ok(qb_plan_load(qbt_source("configs/quick.yaml"), scheme_dirs, engines, &plan, &err), &err);
     assert_string_equal(plan.name, "quick");
-    assert_int_equal(plan.entry_count, 2);
+    assert_int_equal(plan.entry_count, 3);
     assert_int_equal(plan.data.images, 1000);
     qb_plan_free(&plan);
     qbt_ok(qb_plan_load(qbt_source("configs/bits.yaml"), scheme_dirs, engines, &plan, &err), &err);
