@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "engine/engine.h"
+#include "engine/onednn/library.h"
 #include "engine/onednn/onednn.h"
 #include "nets.h"
 #include "testing.h"
@@ -158,6 +159,10 @@ static void version(void **state)
     assert_non_null(strchr(text, '('));
     assert_ptr_equal(text, qb_onednn_version());
     assert_true(strlen(text) < 48); /* struct qb_machine */
+    assert_true(qb_dnnl_fuses_exactly(&(dnnl_version_t){.major = 2, .minor = 14}));
+    assert_true(qb_dnnl_fuses_exactly(&(dnnl_version_t){.major = 3, .minor = 11}));
+    assert_false(qb_dnnl_fuses_exactly(&(dnnl_version_t){.major = 3, .minor = 12}));
+    assert_false(qb_dnnl_fuses_exactly(&(dnnl_version_t){.major = 4}));
 }
 
 int main(int argc, char **argv)

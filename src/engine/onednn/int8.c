@@ -318,13 +318,15 @@ static size_t survey(struct builder *b)
 void qb_dnnl_build_int8(struct qb_dnnl_list *list, const struct qb_qgraph *graph, bool fused,
                         const float **logits, enum qb_exactness *exactness)
 {
+    const bool exact =
+        !fused || (graph->arithmetic == QB_ARITHMETIC_ONEDNN && qb_dnnl_fuses_exactly(dnnl_version()));
     struct builder b = {
         .list = list,
         .graph = graph,
         .fused = fused,
         .tensors = qb_dnnl_array(list, (size_t)graph->count, sizeof *b.tensors),
         .last_reader = qb_dnnl_array(list, (size_t)graph->count, sizeof *b.last_reader),
-        .exactness = fused && graph->arithmetic != QB_ARITHMETIC_ONEDNN ? QB_APPROXIMATE : QB_EXACT,
+        .exactness = exact ? QB_EXACT : QB_APPROXIMATE,
     };
     if (list->status != QB_OK) {
         return;

@@ -99,6 +99,11 @@ enum qb_status qb_dnnl_cap_isa(enum qb_isa isa, struct qb_error *err)
     return status;
 }
 
+bool qb_dnnl_fuses_exactly(const dnnl_version_t *version)
+{
+    return version->major < 3 || (version->major == 3 && version->minor < 12);
+}
+
 const char *qb_dnnl_isa(void)
 {
     static const char prefix[] = "cpu_isa_";
