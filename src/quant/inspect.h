@@ -5,19 +5,23 @@
  * state them.
  *
  * The JSON form is stable: keys are added, never renamed or removed; what does not apply is null.
- *   schema_version  1
- *   kind            "integer"
- *   model           {scheme, arithmetic, accumulate, model_sha256 (of the float file), calibration (hash of
- * its images), refinement (what refinements did, a line each), qgraph_hash, bytes (of all parameters),
- * params, macs (of one image)} layers          in order of execution:
- * [{name, op, src (names of the layers it reads), shape [h, w, c], kernel [h, w], stride [h, w], pads [top,
- * left, bottom, right], relu and fused_add (fused into this layer), params, macs, scale, scale_hex (C's %a,
- * exact), zero_point, dtype, quant_min, quant_max (the range that scale and zero point were derived from),
- * range [min, max] (the values of those two codes), observed [min, max] (of the calibration), clip_ratio (the
- * part of observed that range holds), weights, bias_min, bias_max}] weights         {dtype, per_channel, scales, scales_hex, zero_points (one, or
- * one for each output channel), ranges [[min, max], ..] (least and greatest dequantized weight of each scale),
- * clip_ratios (the part of the float weights' interval that it holds), code_min, code_max, pairs, saturating_pairs, saturating_pairs_any_code,
- * pairs_khwc, saturating_pairs_khwc, saturating_pairs_khwc_any_code}
+ *
+ * schema_version: 1. kind: "integer".
+ *
+ * model: scheme, arithmetic, accumulate, model_sha256 (of the float file), calibration (hash of its images),
+ * refinement (what refinements did, a line each), qgraph_hash, bytes (of all parameters), params, macs (of
+ * one image).
+ *
+ * layers, in order of execution: name, op, src (names of the layers it reads), shape [h, w, c], kernel [h,
+ * w], stride [h, w], pads [top, left, bottom, right], relu and fused_add (fused into this layer), dynamic,
+ * params, macs, scale, scale_hex (C's %a, exact), zero_point, dtype, quant_min, quant_max (the range that
+ * scale and zero point were derived from), range [min, max] (the values of those two codes), observed [min,
+ * max] (of the calibration), clip_ratio (the part of observed that range holds), weights, bias_min, bias_max.
+ *
+ * weights of a layer: dtype, per_channel, scales, scales_hex, zero_points (one, or one for each output
+ * channel), ranges (of each scale [min, max], the least and greatest dequantized weight), clip_ratios (the
+ * part of the float weights' interval that it holds), code_min, code_max, pairs, saturating_pairs,
+ * saturating_pairs_any_code, pairs_khwc, saturating_pairs_khwc, saturating_pairs_khwc_any_code.
  *
  * What was observed is in the metadata of files written here, and null for others.
  *

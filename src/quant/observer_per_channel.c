@@ -1,5 +1,5 @@
-/* per_channel_NAME: observer NAME for each output channel of a weight tensor on its own. per_channel_minmax is
- * torch.ao.quantization.PerChannelMinMaxObserver. */
+/* per_channel_NAME: observer NAME for each output channel of a weight tensor on its own. per_channel_minmax
+ * is torch.ao.quantization.PerChannelMinMaxObserver. */
 #include <stdlib.h>
 
 #include "quant/extrema.h"

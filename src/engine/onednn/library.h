@@ -18,8 +18,8 @@ enum qb_status qb_dnnl_check_threads(int threads, struct qb_error *err);
  * is an error. */
 enum qb_status qb_dnnl_cap_isa(enum qb_isa isa, struct qb_error *err);
 
-/* Whether what oneDNN `version` fuses is arithmetic onednn to the bit. Since 3.12 it rounds behind each of two scales on
- * CPUs with AVX512 (onednn_3_12); elsewhere nobody has looked. */
+/* Whether what oneDNN `version` fuses is arithmetic onednn to the bit. Since 3.12 it rounds behind each of
+ * two scales on CPUs with AVX512 (onednn_3_12); elsewhere nobody has looked. */
 bool qb_dnnl_fuses_exactly(const dnnl_version_t *version);
 
 /* "avx512_core_bf16": what oneDNN dispatches to at most; static storage. */

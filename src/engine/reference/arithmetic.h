@@ -42,10 +42,11 @@
  * torch_onednn, torch_x86: PyTorch's quantized engines onednn and x86 on a CPU with AVX512-VNNI and without
  * AMX (aten/src/ATen/native/quantized/cpu/qconv.cpp, qlinear.cpp; intel/ideep
  * include/ideep/operators/conv.hpp), checked against torch 2.13, whose oneDNN is 3.12. Scales travel as
- * reciprocals: r(s) = 1 / (1 / s). CONV         v = ((float)acc * r(sx)) * sw[k] + bia[k]          then as
- * onednn DENSE        torch_onednn: v = ((float)acc * r(sx)) * r(sw[k]) + bia[k], then as onednn torch_x86:
- * fbgemm's, whose kernels this engine takes for dense layers the others   fbgemm's: they are PyTorch's own,
- * whatever the engine
+ * reciprocals: r(s) = 1 / (1 / s).
+ *   CONV         v = ((float)acc * r(sx)) * sw[k] + bia[k], then as onednn
+ *   DENSE        torch_onednn: v = ((float)acc * r(sx)) * r(sw[k]) + bia[k], then as onednn
+ *                torch_x86: fbgemm's, whose kernels this engine takes for dense layers
+ *   the others   fbgemm's: they are PyTorch's own, whatever the engine
  *
  * ort: ONNX Runtime's CPU provider on x86 with FMA (microsoft/onnxruntime onnxruntime/core/mlas/lib/
  * qladd.cpp, qlmul.cpp, qlgavgpool.cpp, quantize.cpp, qgemm.h; onnxruntime/contrib_ops/cpu/quantization/
