@@ -30,7 +30,12 @@ static struct qb_qnode *append(struct net *net, enum qb_qop op, const char *name
     assert_true(net->graph.count < NET_NODES);
     struct qb_qnode *const n = &net->nodes[net->graph.count++];
     *n = (struct qb_qnode){
-        .op = op, .name = name, .src = {-1, -1}, .dst = dst, .q = {scale, zero_point, net->dtype, 0, 255, 0}};
+        .op = op,
+        .name = name,
+        .src = {-1, -1},
+        .dst = dst,
+        .q = {
+            .scale = scale, .zero_point = zero_point, .dtype = net->dtype, .quant_min = 0, .quant_max = 255}};
     return n;
 }
 

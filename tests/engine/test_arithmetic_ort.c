@@ -117,17 +117,23 @@ static void one_operation(void **state)
         const int *const zero = rows[cases[i].row].zero_point;
         const enum operation operation = cases[i].operation;
         const float one = 1.0F;
-        struct qb_qnode n[4] = {{.op = QB_QOP_INPUT,
-                                 .name = "input",
-                                 .src = {-1, -1},
-                                 .dst = {SIDE, SIDE, 2 * CHANNELS},
-                                 .q = {1.0F, 0, cases[i].dtype, 0, 255}}};
+        struct qb_qnode n[4] = {
+            {.op = QB_QOP_INPUT,
+             .name = "input",
+             .src = {-1, -1},
+             .dst = {SIDE, SIDE, 2 * CHANNELS},
+             .q = {
+                 .scale = 1.0F, .zero_point = 0, .dtype = cases[i].dtype, .quant_min = 0, .quant_max = 255}}};
         for (int k = 0; k < 2; k++) { /* acc = code; dst = rne(acc * 1) - zero + zero */
             n[1 + k] = (struct qb_qnode){.op = QB_QOP_CONV,
                                          .name = k ? "second" : "first",
                                          .src = {0, -1},
                                          .dst = {SIDE, SIDE, CHANNELS},
-                                         .q = {1.0F, 0, cases[i].dtype, 0, 255},
+                                         .q = {.scale = 1.0F,
+                                               .zero_point = 0,
+                                               .dtype = cases[i].dtype,
+                                               .quant_min = 0,
+                                               .quant_max = 255},
                                          .kh = 1,
                                          .kw = 1,
                                          .stride_h = 1,
@@ -147,7 +153,11 @@ static void one_operation(void **state)
         n[3] = (struct qb_qnode){.name = "result",
                                  .src = {1, 2},
                                  .dst = {SIDE, SIDE, CHANNELS},
-                                 .q = {scale[2], zero[2], cases[i].dtype, 0, 255}};
+                                 .q = {.scale = scale[2],
+                                       .zero_point = zero[2],
+                                       .dtype = cases[i].dtype,
+                                       .quant_min = 0,
+                                       .quant_max = 255}};
         switch (operation) {
         case ADD_CONSTANT:
             n[2].op = QB_QOP_CONSTANT;

@@ -200,12 +200,15 @@ static void accumulator_overflow(void **state)
     const int32_t zero = -127;
     const float scale = 1.0F, bia = 0.0F;
     struct qb_qnode nodes[2] = {
-        {.op = QB_QOP_INPUT, .name = "input", .src = {-1, -1}, .q = {1.0F, 0, QB_QUINT8, 0, 255}},
+        {.op = QB_QOP_INPUT,
+         .name = "input",
+         .src = {-1, -1},
+         .q = {.scale = 1.0F, .zero_point = 0, .dtype = QB_QUINT8, .quant_min = 0, .quant_max = 255}},
         {.op = QB_QOP_DENSE,
          .name = "dense",
          .src = {0, -1},
          .dst = {1, 1, 1},
-         .q = {1e7F, 0, QB_QUINT8, 0, 255},
+         .q = {.scale = 1e7F, .zero_point = 0, .dtype = QB_QUINT8, .quant_min = 0, .quant_max = 255},
          .oc = 1,
          .wei = wei,
          .wei_scale_count = 1,

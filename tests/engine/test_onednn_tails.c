@@ -44,13 +44,21 @@ static void fill(struct fixture *f, struct qb_rng *rng, enum qb_arithmetic arith
     const bool exact_scales = qb_rng_interval(rng, 1); /* powers of two: ties are common */
     f->nodes[0] = (struct qb_qnode){.op = QB_QOP_INPUT, .q = {.scale = 1.0f}};
     f->nodes[1] = (struct qb_qnode){.op = QB_QOP_INPUT,
-                                    .q = {between(rng, 0.01, 2.0), pick_zero_point(rng), 0, 0, 255}};
+                                    .q = {.scale = between(rng, 0.01, 2.0),
+                                          .zero_point = pick_zero_point(rng),
+                                          .dtype = QB_QUINT8,
+                                          .quant_min = 0,
+                                          .quant_max = 255}};
     f->nodes[2] = (struct qb_qnode){
         .op = QB_QOP_CONV,
         .name = "conv",
         .src = {0, residual ? 1 : -1},
         .dst = {1, PIXELS, OC},
-        .q = {exact_scales ? 2.0f : between(rng, 0.5, 4.0), pick_zero_point(rng), 0, 0, 255},
+        .q = {.scale = exact_scales ? 2.0f : between(rng, 0.5, 4.0),
+              .zero_point = pick_zero_point(rng),
+              .dtype = QB_QUINT8,
+              .quant_min = 0,
+              .quant_max = 255},
         .relu = qb_rng_interval(rng, 1),
         .fused_add = residual,
         .ic = 1,

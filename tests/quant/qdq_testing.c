@@ -77,7 +77,11 @@ struct qb_qgraph *qbt_odd_qgraph(void)
                                  .name = qb_arena_printf(arena, "node %d", i),
                                  .src = {i - 1, -1},
                                  .dst = shapes[i],
-                                 .q = {0.5f + (float)i, 3 * i, QB_QUINT8, 0, 255}};
+                                 .q = {.scale = 0.5f + (float)i,
+                                       .zero_point = 3 * i,
+                                       .dtype = QB_QUINT8,
+                                       .quant_min = 0,
+                                       .quant_max = 255}};
     }
     n[2].q = n[1].q;
     n[4].q = n[3].q;
@@ -140,7 +144,11 @@ struct qb_qgraph *qbt_ort_qgraph(void)
                                  .name = qb_arena_printf(arena, "node %d", i),
                                  .src = {rows[i].src[0], rows[i].src[1]},
                                  .dst = rows[i].dst,
-                                 .q = {0.5f + (float)i, 3 * i, QB_QINT8, -128, 127}};
+                                 .q = {.scale = 0.5f + (float)i,
+                                       .zero_point = 3 * i,
+                                       .dtype = QB_QINT8,
+                                       .quant_min = -128,
+                                       .quant_max = 127}};
     }
     n[CONV].kh = 2, n[CONV].kw = 3, n[CONV].stride_h = n[CONV].stride_w = 2;
     n[CONV].pad_l = n[CONV].pad_b = 1;
